@@ -1,0 +1,21 @@
+# Every target makes the virtual environment once and reuses it until pyproject.toml changes.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint
+
+demo: .venv/.installed
+	$(BIN)/dreamdist3d demo --out outputs/demo
+
+test: .venv/.installed
+	$(BIN)/python -m pytest -m "not gpu"
+
+lint: .venv/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.venv/.installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --upgrade pip
+	$(BIN)/python -m pip install --editable ".[test]"
+	touch $@
