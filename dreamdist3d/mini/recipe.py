@@ -1,0 +1,142 @@
+"""`dreamdist3d mini train`: from nothing to the shipped miniature backbone and its judges."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderTiny
+from torch import nn
+
+from dreamdist3d.files import ensure_folder, read_json, write_json
+from dreamdist3d.mini.autoencoder import autoencoder_stage, build_autoencoder, measure_scaling, psnr, random_pictures
+from dreamdist3d.mini.dataset import load_dataset, write_dataset
+from dreamdist3d.mini.diffusion import build_unet, diffusion_stage
+from dreamdist3d.mini.grids import save_reconstructions, save_samples
+from dreamdist3d.mini.judges import build_clip, build_dino, clip_stage, dino_stage
+from dreamdist3d.mini.latents import encode_dataset
+from dreamdist3d.mini.loop import Stage, run_stage
+from dreamdist3d.mini.package import package_backbone, package_judges
+from dreamdist3d.mini.parallel import rank, run_parallel
+from dreamdist3d.mini.text import build_text_encoder, build_tokenizer
+from dreamdist3d.progress import bar
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The amounts; everything else is fixed in the modules of this folder.
+
+    Attributes:
+        seed: of the data, the initial weights and every step.
+        objects, heldout: how many objects are rendered for training and for measuring.
+        autoencoder_steps, diffusion_steps, clip_steps, dino_steps: optimiser steps of each stage.
+        workers: training processes, one thread each; the result depends on their number.
+    """
+
+    seed: int = 0
+    objects: int = 5000
+    heldout: int = 200
+    autoencoder_steps: int = 4800
+    diffusion_steps: int = 13000
+    clip_steps: int = 2000
+    dino_steps: int = 1500
+    workers: int = os.cpu_count() or 1
+
+
+def train(out: Path, recipe: Recipe) -> Path:
+    """Run the recipe in `out`, going on where an earlier call stopped; returns `out / "weights"`.
+
+    The folder gets `data/`, a checkpoint, a log (`<stage>.jsonl`) and pictures per stage, and at the end
+    `weights/` in the layout that ships in this package.
+
+    Raises:
+        UserError: `out` cannot be written.
+        Stopped: on Ctrl-C or SIGTERM; the same call resumes.
+    """
+    ensure_folder(out)
+    for name, count, seed in (("data", recipe.objects, recipe.seed), ("heldout", recipe.heldout, recipe.seed + 1)):
+        if not (out / name / "renders.npy").exists():
+            with bar(f"render {name}", count) as progress:
+                write_dataset(out / name, count, seed, workers=recipe.workers, on_object=progress.advance)
+    _timed(out, "autoencoder", recipe, _train_autoencoder)
+    _timed(out, "latents", recipe, _encode, workers=1)
+    _timed(out, "diffusion", recipe, _train_diffusion)
+    _timed(out, "judges", recipe, _train_judges)
+    weights = out / "weights"
+    package_backbone(out / "backbone", weights)
+    package_judges(out / "judges", weights / "judges")
+    write_json(weights / "recipe.json", asdict(recipe) | {"hours": read_json(out / "hours.json")})
+    save_samples(weights, out / "samples.png")
+    return weights
+
+
+def _timed(
+    out: Path, name: str, recipe: Recipe, stage: Callable[[Path, Recipe], None], workers: int | None = None
+) -> None:
+    """Run one stage in its processes and add its wall time to `hours.json`."""
+    started = time.monotonic()
+    try:
+        run_parallel(workers or recipe.workers, stage, out, recipe)
+    finally:
+        path = out / "hours.json"
+        hours = read_json(path) if path.exists() else {}
+        hours[name] = round(hours.get(name, 0.0) + (time.monotonic() - started) / 3600, 4)
+        write_json(path, hours)
+
+
+def _train_autoencoder(out: Path, recipe: Recipe) -> None:
+    data, heldout = load_dataset(out / "data"), load_dataset(out / "heldout")
+    pictures = random_pictures(heldout, 256, torch.Generator().manual_seed(1))
+    torch.manual_seed(recipe.seed)
+    model = build_autoencoder()
+
+    def show(step: int) -> None:
+        save_reconstructions(model, pictures[:16], out / "autoencoder.png")
+        write_json(out / "autoencoder.json", {"step": step, "psnr_db": psnr(model, pictures)})
+
+    run_stage(autoencoder_stage(data, model, recipe.autoencoder_steps, show), out, recipe.seed)
+    if rank() == 0:
+        model.register_to_config(scaling_factor=measure_scaling(model, data))
+        model.save_pretrained(out / "backbone" / "vae")
+
+
+def _encode(out: Path, recipe: Recipe) -> None:
+    vae = AutoencoderTiny.from_pretrained(out / "backbone" / "vae")
+    encode_dataset(vae, load_dataset(out / "data"), out / "latents.npy", recipe.seed)
+
+
+def _train_diffusion(out: Path, recipe: Recipe) -> None:
+    data = load_dataset(out / "data")
+    latents = torch.from_numpy(np.load(out / "latents.npy", mmap_mode="c"))
+    tokenizer = build_tokenizer()
+    torch.manual_seed(recipe.seed)
+    text_encoder, unet = build_text_encoder(tokenizer), build_unet()
+
+    def keep(step: int) -> None:
+        tokenizer.save_pretrained(out / "backbone" / "tokenizer")
+        text_encoder.save_pretrained(out / "backbone" / "text_encoder")
+        unet.save_pretrained(out / "backbone" / "unet")
+
+    stage = diffusion_stage(data, latents, tokenizer, text_encoder, unet, recipe.diffusion_steps, keep)
+    run_stage(stage, out, recipe.seed)
+    if rank() == 0:
+        keep(recipe.diffusion_steps)
+
+
+def _train_judges(out: Path, recipe: Recipe) -> None:
+    data, tokenizer = load_dataset(out / "data"), build_tokenizer()
+    torch.manual_seed(recipe.seed + 1)
+    clip, dino = build_clip(tokenizer), build_dino()
+    _judge(clip_stage(data, tokenizer, clip, recipe.clip_steps), clip, out, recipe)
+    _judge(dino_stage(data, dino, recipe.dino_steps), dino, out, recipe)
+    if rank() == 0:
+        tokenizer.save_pretrained(out / "judges" / "clip")
+
+
+def _judge(stage: Stage, model: nn.Module, out: Path, recipe: Recipe) -> None:
+    run_stage(stage, out, recipe.seed)
+    if rank() == 0:
+        model.save_pretrained(out / "judges" / stage.name)
