@@ -1,0 +1,135 @@
+"""A frozen latent diffusion model and the few operations the rest of the road needs from it."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Backbone:
+    """Tokenizer, text encoder, autoencoder, UNet and noise schedule of one model, frozen.
+
+    `n_views` is the number of views the UNet denoises jointly (1: plain Stable Diffusion), `image_size`
+    is in pixels, `fingerprint` identifies the text encoder and its vocabulary (hex SHA-256).
+    """
+
+    name: str
+    source: str
+    tokenizer: Any
+    text_encoder: Any
+    vae: Any
+    unet: Any
+    scheduler: Any
+    n_views: int
+    image_size: int
+    fingerprint: str
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def prediction_type(self) -> str:
+        """What the UNet predicts: "epsilon" or "v_prediction"."""
+        return self.scheduler.config.prediction_type
+
+    @cached_property
+    def alphas_cumprod(self) -> Tensor:
+        """Cumulative alphas of the noise schedule, float32 [T], on the backbone's device."""
+        return self.scheduler.alphas_cumprod.to(self.device, torch.float32)
+
+    def encode_images(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """[B, 3, H, W] in [-1, 1] to scaled latents [B, c, h, w]; differentiable.
+
+        Args:
+            pixels: images; cast to the backbone's dtype.
+            generator: samples the posterior of autoencoders that have one; None takes its mode.
+        """
+        encoded = self.vae.encode(pixels.to(self.device, self.dtype))
+        if hasattr(encoded, "latents"):
+            latents = encoded.latents
+        elif generator is None:
+            latents = encoded.latent_dist.mode()
+        else:
+            latents = encoded.latent_dist.sample(generator)
+        shift = getattr(self.vae.config, "shift_factor", None) or 0.0
+        return (latents - shift) * self.vae.config.scaling_factor
+
+    def decode_latents(self, latents: Tensor) -> Tensor:
+        """Scaled latents to [B, 3, H, W], about [-1, 1], not clamped."""
+        shift = getattr(self.vae.config, "shift_factor", None) or 0.0
+        return self.vae.decode(latents.to(self.dtype) / self.vae.config.scaling_factor + shift).sample
+
+    def predict(
+        self,
+        latents: Tensor,  # [B, c, h, w]
+        timesteps: Tensor,  # [B]
+        text: Tensor,  # [B, L, D]
+        cameras: Tensor | None = None,  # [B, 16]
+        n_views: int = 1,
+    ) -> Tensor:
+        """The UNet's raw output [B, c, h, w]. `cameras=None` is "no camera" (zeros, as in MVDream's training).
+
+        B must be a multiple of `n_views`, the views of an object side by side.
+        """
+        extra: dict[str, Any] = {}
+        if self.unet.config.class_embed_type == "projection":
+            if cameras is None:
+                cameras = latents.new_zeros(len(latents), self.unet.config.projection_class_embeddings_input_dim)
+            extra["class_labels"] = cameras.to(self.dtype)
+            extra["cross_attention_kwargs"] = {"n_views": n_views}
+        return self.unet(latents.to(self.dtype), timesteps, encoder_hidden_states=text.to(self.dtype), **extra).sample
+
+
+def add_noise(backbone: Backbone, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+    """z_t = sqrt(abar_t) z + sqrt(1 - abar_t) eps, per sample."""
+    signal, sigma = noise_levels(backbone, timesteps)
+    return signal * latents + sigma * noise
+
+
+def diffusion_target(backbone: Backbone, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+    """What the UNet should answer: eps, or v = sqrt(abar) eps - sqrt(1 - abar) z."""
+    if backbone.prediction_type == "epsilon":
+        return noise
+    signal, sigma = noise_levels(backbone, timesteps)
+    return signal * noise - sigma * latents
+
+
+def predicted_x0(backbone: Backbone, noisy: Tensor, output: Tensor, timesteps: Tensor) -> Tensor:
+    """The clean latents that a UNet output means."""
+    signal, sigma = noise_levels(backbone, timesteps)
+    if backbone.prediction_type == "epsilon":
+        return (noisy - sigma * output) / signal
+    return signal * noisy - sigma * output
+
+
+def predicted_noise(backbone: Backbone, noisy: Tensor, output: Tensor, timesteps: Tensor) -> Tensor:
+    """The noise that a UNet output means."""
+    if backbone.prediction_type == "epsilon":
+        return output
+    signal, sigma = noise_levels(backbone, timesteps)
+    return signal * output + sigma * noisy
+
+
+def noise_levels(backbone: Backbone, timesteps: Tensor) -> tuple[Tensor, Tensor]:
+    """sqrt(abar_t) and sqrt(1 - abar_t), each [B, 1, 1, 1]."""
+    alphas = backbone.alphas_cumprod[timesteps.to(backbone.device)].view(-1, 1, 1, 1)
+    return alphas.sqrt(), (1 - alphas).sqrt()
+
+
+def fingerprint_of(tokenizer: Any, text_encoder: Any) -> str:
+    """SHA-256 over the text encoder's weights (as float32) and the vocabulary.
+
+    Independent of the folder, the file format and a half-precision copy's dtype name, not of its rounding.
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(text_encoder.state_dict().items()):
+        if "position_ids" not in name:
+            # transformers 4 keeps a `text_model.` that transformers 5 dropped.
+            digest.update(name.removeprefix("text_model.").encode())
+            digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+    for token, index in sorted(tokenizer.get_vocab().items()):
+        digest.update(f"{token}\0{index}\0".encode())
+    return digest.hexdigest()

@@ -1,0 +1,51 @@
+"""Pictures from a backbone: DDIM with classifier-free guidance, from given noise."""
+
+import torch
+from diffusers import DDIMScheduler
+from torch import Tensor
+
+from dreamdist3d.backbones.backbone import Backbone
+
+
+def latent_shape(backbone: Backbone) -> tuple[int, int, int]:
+    """[c, h, w] of one picture's latents."""
+    config = backbone.unet.config
+    return config.in_channels, config.sample_size, config.sample_size
+
+
+@torch.no_grad()
+def sample_images(
+    backbone: Backbone,
+    text: Tensor,  # [B, L, D]
+    negative: Tensor,  # [L, D]
+    noise: Tensor,  # [B, c, h, w]
+    guidance_scale: float,
+    steps: int = 30,
+    cameras: Tensor | None = None,  # [B, 16]
+    n_views: int = 1,
+    rescale: float = 0.0,
+) -> Tensor:
+    """Denoise `noise` to pictures [B, 3, H, W] in [0, 1].
+
+    Args:
+        text, negative: hidden states of the prompts and of the negative prompt.
+        noise: unit Gaussian; the same noise for several prompts shows what the prompts alone change.
+        guidance_scale: 1 is no guidance.
+        steps: DDIM steps.
+        cameras, n_views: the views of an object lie side by side; None is "no camera".
+        rescale: brings the guided prediction's spread back to the unguided one's (Lin 2023, section 3.4), 0..1.
+    """
+    scheduler = DDIMScheduler.from_config(backbone.scheduler.config, clip_sample=False, timestep_spacing="trailing")
+    scheduler.set_timesteps(steps)
+    latents = noise.to(backbone.device)
+    both = torch.cat([text, negative.expand_as(text)]).to(backbone.device)
+    cameras = None if cameras is None else cameras.repeat(2, 1).to(backbone.device)
+    for t in scheduler.timesteps:
+        timesteps = t.expand(len(both)).to(backbone.device)
+        output = backbone.predict(latents.repeat(2, 1, 1, 1), timesteps, both, cameras, n_views).float()
+        with_text, without = output.chunk(2)
+        guided = without + guidance_scale * (with_text - without)
+        spread = with_text.std(dim=(1, 2, 3), keepdim=True) / guided.std(dim=(1, 2, 3), keepdim=True)
+        guided = guided * (rescale * spread + 1 - rescale)
+        latents = scheduler.step(guided, t, latents).prev_sample
+    return (backbone.decode_latents(latents).float() / 2 + 0.5).clamp(0, 1)
