@@ -1,0 +1,73 @@
+"""The state of unfinished learning on disk, and whether it belongs to the learning that is asked for."""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dreamdist3d.errors import UserError
+from dreamdist3d.files import write_atomic
+from dreamdist3d.prompts.settings import LearnConfig
+
+SAVE_STEPS = 50
+SAVE_SECONDS = 30.0
+_WAY_OUT = "Start anew with --restart, or choose another --out."
+
+
+class Checkpoint:
+    """`<out>.ckpt`: a learner's state beside the settings, images and text encoder it belongs to."""
+
+    def __init__(
+        self,
+        out: Path,
+        config: LearnConfig,
+        references: str,  # content hash of the images
+        encoder: str,  # fingerprint of the text encoder
+    ) -> None:
+        self.path = out.with_name(out.name + ".ckpt")
+        self._config, self._references, self._encoder = config, references, encoder
+        self._saved_at = time.monotonic()
+
+    def due(self, step: int) -> bool:
+        """Whether a state after `step` steps is to be kept."""
+        return step % SAVE_STEPS == 0 or time.monotonic() - self._saved_at > SAVE_SECONDS
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Atomically write a learner's state."""
+        belongs = {"config": asdict(self._config), "references": self._references, "encoder": self._encoder}
+        write_atomic(self.path, lambda temporary: torch.save({**state, **belongs}, temporary))
+        self._saved_at = time.monotonic()
+
+    def load(self) -> dict[str, Any] | None:
+        """The kept state, or None if there is none.
+
+        Raises:
+            UserError: damaged, or of other settings, images or another text encoder.
+        """
+        if not self.path.exists():
+            return None
+        try:
+            state = dict(torch.load(self.path, map_location="cpu", weights_only=True))
+            differing = self._differences(state)
+        except Exception as error:  # torch raises many types on a broken file
+            raise UserError(f"{self.path} cannot be read ({type(error).__name__}). {_WAY_OUT}") from error
+        if differing:
+            raise UserError(f"{self.path} is of another learning: {', '.join(differing)} differ. {_WAY_OUT}")
+        return state
+
+    def remove(self) -> None:
+        """Forget the state, if there is one."""
+        self.path.unlink(missing_ok=True)
+
+    def _differences(self, state: dict[str, Any]) -> list[str]:
+        kept = state["config"]
+        found = [
+            f"{name} ({kept.get(name)!r})" for name, ours in asdict(self._config).items() if kept.get(name) != ours
+        ]
+        if state["references"] != self._references:
+            found.append("the reference images")
+        if state["encoder"] != self._encoder:
+            found.append("the text encoder")
+        return found

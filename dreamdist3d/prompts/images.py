@@ -1,0 +1,97 @@
+"""A folder of reference images as one tensor; what cannot be read is named, never fatal alone."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from dreamdist3d.errors import UserError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceImages:
+    """N square pictures, and the files that were left out with the reason why."""
+
+    pixels: Tensor  # [N, 3, size, size] in [-1, 1], float32
+    paths: list[Path]
+    skipped: list[tuple[Path, str]]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def content_hash(self) -> str:
+        """Hex SHA-256 of the pixels in their order."""
+        return hashlib.sha256(self.pixels.numpy().astype("<f4").tobytes()).hexdigest()
+
+
+def load_references(folder: Path, size: int) -> ReferenceImages:
+    """Read every picture directly in `folder`, by name; shorter side to `size`, then the middle square.
+
+    EXIF orientation is applied, transparency laid on white, gray and 16-bit pictures become 8-bit RGB.
+
+    Raises:
+        UserError: no such folder, a file in its place, no picture in it, or none that can be read.
+    """
+    pictures, paths, skipped = [], [], []
+    for path in _candidates(Path(folder)):
+        try:
+            pictures.append(read_picture(path, size))
+            paths.append(path)
+        except Exception as error:  # decoders fail in every possible type on a broken file
+            skipped.append((path, _reason(path, error)))
+    if not pictures:
+        first, reason = skipped[0]
+        raise UserError(
+            f"none of the {len(skipped)} images in {folder} can be read (the first, {first.name}: {reason}): "
+            "give a folder with whole pictures."
+        )
+    return ReferenceImages(torch.from_numpy(np.stack(pictures)), paths, skipped)
+
+
+def read_picture(path: Path, size: int) -> np.ndarray:
+    """One picture as float32 [3, size, size] in [-1, 1]; raises whatever the decoder does."""
+    with Image.open(path) as file:
+        image = ImageOps.fit(_on_white(ImageOps.exif_transpose(file)), (size, size), Image.Resampling.LANCZOS)
+    values = np.asarray(image, dtype=np.float32) / 127.5 - 1.0
+    return values.transpose(2, 0, 1)
+
+
+def _candidates(folder: Path) -> list[Path]:
+    if not folder.exists():
+        raise UserError(f"the image folder {folder} does not exist: check its name.")
+    if not folder.is_dir():
+        raise UserError(f"{folder} is a file: give the folder that holds the reference images.")
+    try:
+        # Names that start with a dot are some systems' side files, not pictures.
+        found = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != "." and p.is_file()]
+    except OSError as error:
+        raise UserError(f"cannot list {folder}: {error.strerror or error}. Check its permissions.") from error
+    if not found:
+        raise UserError(f"{folder} holds no images ({', '.join(SUFFIXES)}): put reference pictures directly in it.")
+    return sorted(found)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        # Pillow would clip 16 bits at 255 instead of scaling them.
+        return Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8)).convert("RGB")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    rgba = image.convert("RGBA")
+    white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, rgba).convert("RGB")
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if path.stat().st_size == 0:
+        return "the file is empty"
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "not a picture"
+    return f"{getattr(error, 'strerror', None) or error}"

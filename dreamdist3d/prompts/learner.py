@@ -1,0 +1,70 @@
+"""One step of Algorithm 1 (DreamDistribution), and the state it carries from step to step."""
+
+from typing import Any
+
+import torch
+
+from dreamdist3d.backbones import Backbone
+from dreamdist3d.prompts.draw import omega_shape
+from dreamdist3d.prompts.encoder import SoftPromptEncoder
+from dreamdist3d.prompts.latents import ReferenceLatents
+from dreamdist3d.prompts.objective import StepDraws, objective
+from dreamdist3d.prompts.randomness import batch_indices, generator_for
+from dreamdist3d.prompts.settings import LearnConfig
+
+INIT_STD = 0.02
+
+
+class Learner:
+    """The K x M tokens and their optimizer; nothing else is ever changed.
+
+    Step n draws all its randomness from (seed, n), so `state` after n steps is all that step n + 1 needs.
+    """
+
+    def __init__(self, backbone: Backbone, latents: ReferenceLatents, config: LearnConfig) -> None:
+        self.step = 0
+        self._backbone, self._latents, self._config = backbone, latents, config
+        self._encoder = SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder)
+        shape = (config.prompts, config.tokens, self._encoder.width)
+        tokens = torch.randn(shape, generator=generator_for(config.seed, "tokens")) * INIT_STD
+        self.tokens = tokens.to(backbone.device).requires_grad_()  # [K, M, d]
+        self._optimizer = torch.optim.AdamW([self.tokens], lr=config.lr, weight_decay=0.0)
+
+    def advance(self) -> float:
+        """One step; returns the loss before it.
+
+        Raises:
+            FloatingPointError: the loss or its gradient is not finite; the state stays as it was.
+        """
+        # The K prompts are encoded once for all images and draws.
+        features = self._encoder.encode(self.tokens, self._config.prefix, self._config.suffix)
+        loss = objective(self._backbone, features, self._draws(features.hidden.shape), self._config)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward(inputs=[self.tokens])
+        # A gradient can overflow where the loss does not.
+        if not (torch.isfinite(loss) and torch.isfinite(self.tokens.grad).all()):
+            raise FloatingPointError(f"loss {float(loss.detach())}")
+        self._optimizer.step()
+        self.step += 1
+        return float(loss.detach())
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and scalars, for `load_state`."""
+        return {"tokens": self.tokens.detach().cpu(), "optimizer": self._optimizer.state_dict(), "step": self.step}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        with torch.no_grad():
+            self.tokens.copy_(state["tokens"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+
+    def _draws(self, hidden_shape: torch.Size) -> StepDraws:
+        config, device = self._config, self._backbone.device
+        generator = generator_for(config.seed, "step", self.step)
+        chosen = batch_indices(len(self._latents), config.batch, self.step, config.seed)
+        latents = self._latents.sample(chosen, generator)
+        noise = torch.randn(latents.shape, generator=generator).to(latents)
+        timesteps = torch.randint(len(self._backbone.alphas_cumprod), (config.batch,), generator=generator)
+        shape = (config.batch, config.samples, *omega_shape(config.covariance, hidden_shape))
+        return StepDraws(latents, noise, timesteps.to(device), torch.randn(shape, generator=generator).to(device))

@@ -1,0 +1,56 @@
+"""What `learn` can be told."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dreamdist3d.errors import UserError
+from dreamdist3d.prompts.draw import Covariance, check_covariance
+
+if TYPE_CHECKING:
+    from dreamdist3d.backbones import Backbone
+
+MINIATURE_SIZE = 64  # pixels; backbones up to this size take the small preset
+
+
+@dataclass(frozen=True)
+class LearnConfig:
+    """Algorithm 1 of DreamDistribution; the defaults are for full-size Stable Diffusion.
+
+    Raises:
+        UserError: a value out of its range, by name.
+    """
+
+    prompts: int = 32  # K; 1 is textual inversion
+    tokens: int = 4  # M
+    samples: int = 4  # S, draws per image and step
+    batch: int = 4
+    steps: int = 1000
+    lr: float = 1e-3
+    ortho: float = 1e-3  # lambda, weight of the orthogonality term
+    covariance: Covariance = "low_rank"
+    prefix: str = ""
+    suffix: str = ""
+    seed: int = 0
+    min_snr_gamma: float | None = None  # None: every timestep weighs the same
+
+    def __post_init__(self) -> None:
+        check_covariance(self.covariance)
+        for name in ("prompts", "tokens", "samples", "batch", "steps"):
+            self._require(name, getattr(self, name) >= 1, "at least 1")
+        self._require("lr", math.isfinite(self.lr) and self.lr > 0, "a finite number above 0")
+        self._require("ortho", math.isfinite(self.ortho) and self.ortho >= 0, "a finite number of at least 0")
+        self._require("seed", self.seed >= 0, "at least 0")
+        if self.min_snr_gamma is not None:
+            self._require("min_snr_gamma", 0 < self.min_snr_gamma < math.inf, "a finite number above 0 (usually 5)")
+
+    def _require(self, name: str, holds: bool, what: str) -> None:
+        if not holds:
+            raise UserError(f"{name}={getattr(self, name)} is out of range: it must be {what}.")
+
+
+def preset_for(backbone: "Backbone") -> LearnConfig:
+    """The settings to start from on this backbone: the paper's at full size, fast ones in miniature."""
+    if backbone.image_size > MINIATURE_SIZE:
+        return LearnConfig()
+    return LearnConfig(prompts=32, steps=250, lr=5e-3, ortho=5e-3, batch=16, samples=2)
