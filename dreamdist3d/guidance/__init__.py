@@ -1,0 +1,15 @@
+"""Score distillation on renders.
+
+Imports nothing heavy by itself: the configuration (`dreamdist3d.guidance.config`) is read without torch.
+"""
+
+import importlib
+
+_EXPORTS = {"MultiviewGuidance": "multiview", "rescale_std": "multiview"}
+__all__ = list(_EXPORTS)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_EXPORTS[name]}"), name)

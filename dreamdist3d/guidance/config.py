@@ -1,0 +1,26 @@
+"""What can be set about score distillation. Torch-free."""
+
+from dataclasses import dataclass
+
+
+@dataclass
+class GuidanceConfig:
+    """Multi-view score distillation (MVDream, section 3.3). Steps are given as shares of the whole run.
+
+    Attributes:
+        kind: "x0" compares latents with the reconstructed x0; "sds" is the plain SDS gradient.
+        guidance_scale: classifier-free guidance; MVDream uses 50 at full size.
+        recon_std_rescale: share of the guided x0 rescaled to the spread of the unguided one, 0..1.
+        max_timestep, min_timestep: (from, to) noise levels in (0, 1), annealed linearly...
+        anneal_until: ...over this share of the run.
+        clamp_x0: decode, clamp to the pixel range and encode x0 again, so that no latent asks for
+            colours that no render can show. Costs a decode and an encode a step.
+    """
+
+    kind: str = "x0"
+    guidance_scale: float = 50.0
+    recon_std_rescale: float = 0.5
+    max_timestep: tuple[float, float] = (0.98, 0.50)
+    min_timestep: tuple[float, float] = (0.98, 0.02)
+    anneal_until: float = 0.8
+    clamp_x0: bool = False

@@ -1,0 +1,69 @@
+"""What a finished lift shows: stills, a turntable, silhouettes for the mesh."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dreamdist3d.files import write_atomic
+from dreamdist3d.lift.cameras import Cameras, orbit
+from dreamdist3d.lift.config import LiftConfig
+from dreamdist3d.lift.field import Field
+from dreamdist3d.lift.occupancy import occupancy_of
+from dreamdist3d.lift.render import Rendering, render
+
+STILL_NAMES = ("front", "left", "back", "right")
+_STILL_SIZE, _TURNTABLE_SIZE, _TURNTABLE_FRAMES, _SILHOUETTE_SIZE = 192, 128, 24, 64
+_SAMPLES = 96
+_ELEVATION_DEG = 15.0
+
+
+def save_views(field: Field, config: LiftConfig, folder: Path) -> None:
+    """Write four stills (`front.png`, ...: azimuth 0, 90, 180, 270) and `turntable.webp` into `folder`."""
+    for name, azimuth in zip(STILL_NAMES, (0.0, 90.0, 180.0, 270.0), strict=True):
+        picture = _pictures(field, config, _ring(config, torch.tensor([azimuth])), _STILL_SIZE)[0]
+        write_atomic(folder / f"{name}.png", lambda path, p=picture: Image.fromarray(p).save(path))
+    azimuths = torch.arange(_TURNTABLE_FRAMES) * (360.0 / _TURNTABLE_FRAMES)
+    frames = [Image.fromarray(p) for p in _pictures(field, config, _ring(config, azimuths), _TURNTABLE_SIZE)]
+    write_atomic(
+        folder / "turntable.webp",
+        lambda path: frames[0].save(path, save_all=True, append_images=frames[1:], duration=80, loop=0, quality=85),
+    )
+
+
+def render_silhouettes(field: Field, config: LiftConfig) -> tuple[Cameras, Tensor]:
+    """Opacities of the field from eight directions and two heights: cameras (16), alpha [16, 64, 64]."""
+    azimuths, elevations = torch.arange(8).repeat(2) * 45.0, torch.tensor([0.0, 30.0]).repeat_interleave(8)
+    joined = _ring(config, azimuths, elevations)
+    return joined, torch.cat([r.opacity for r in _renderings(field, config, joined, _SILHOUETTE_SIZE)]).cpu()
+
+
+def _ring(config: LiftConfig, azimuths: Tensor, elevations: Tensor | None = None) -> Cameras:
+    """Cameras around the object at the middle of the configured field of view and distance."""
+    fov = torch.full_like(azimuths, sum(config.data.fovy_range_deg) / 2)
+    tangent = torch.tan(torch.deg2rad(fov) / 2)
+    distance = sum(config.data.camera_distance_range) / 2 / tangent
+    if elevations is None:
+        elevations = torch.full_like(azimuths, _ELEVATION_DEG)
+    return orbit(azimuths, elevations, distance, fov)
+
+
+@torch.no_grad()
+def _renderings(field: Field, config: LiftConfig, cameras: Cameras, size: int) -> list[Rendering]:
+    """One camera at a time, so that memory does not grow with their number."""
+    device = field.outer.weight.device
+    white = torch.ones(3, device=device)
+    with field.cached():
+        occupancy = occupancy_of(field, config.renderer)
+        return [
+            render(field, cameras.at([i]).to(device), size, _SAMPLES, white, occupancy) for i in range(len(cameras.c2w))
+        ]
+
+
+def _pictures(field: Field, config: LiftConfig, cameras: Cameras, size: int) -> list[np.ndarray]:
+    return [
+        (r.rgb[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+        for r in _renderings(field, config, cameras, size)
+    ]
