@@ -1,0 +1,1 @@
+"""The shipped run configurations, packaged as `dreamdist3d.configs`."""

@@ -1,0 +1,140 @@
+"""A run's folder: exp_root_dir/name/tag, and what makes a second start the same run."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from dreamdist3d.config import PromptProcessorConfig, RunConfig
+from dreamdist3d.errors import UserError
+from dreamdist3d.files import ensure_folder, safe_name
+from dreamdist3d.runs.manifest import Manifest
+from dreamdist3d.typed import build
+
+_SEED_BITS = 31
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The folder of one run, threestudio's layout."""
+
+    folder: Path
+
+    @property
+    def manifest_path(self) -> Path:
+        return self.folder / "run.json"
+
+    @property
+    def last_checkpoint(self) -> Path:
+        return self.folder / "ckpts" / "last.ckpt"
+
+    @property
+    def parsed_config(self) -> Path:
+        return self.folder / "configs" / "parsed.yaml"
+
+    @property
+    def save_folder(self) -> Path:
+        return self.folder / "save"
+
+    @property
+    def mesh(self) -> Path:
+        return self.folder / "export" / "model.glb"
+
+    def manifest(self) -> Manifest | None:
+        """What an earlier start recorded, if there was one."""
+        return Manifest.load(self.manifest_path) if self.manifest_path.exists() else None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out of the folder; the system frees it even when this one is killed.
+
+        Raises:
+            UserError: another process works there, or the folder cannot be written.
+        """
+        ensure_folder(self.folder)
+        with (self.folder / ".lock").open("w") as file:
+            try:
+                _lock(file.fileno())
+            except BlockingIOError:
+                raise UserError(
+                    f"another process is at work in {self.folder}; wait for it or choose another tag."
+                ) from None
+            yield
+
+
+def locate(config: RunConfig) -> tuple[Trial, RunConfig]:
+    """The folder of a run, and its configuration with tag, draw seed and prompt made concrete.
+
+    With `resume` it is the folder that owns the checkpoint, else exp_root_dir/name/tag. What an
+    earlier start recorded there (above all the draw) holds for this one.
+
+    Raises:
+        UserError: `resume` names no checkpoint of a run, or the prompt is not the recorded one.
+    """
+    processor = config.system.prompt_processor
+    if config.resume:
+        trial = _owner(Path(config.resume))
+        processor = _recalled(processor, trial)
+    elif config.tag:
+        trial = _under_root(config, config.tag)
+        processor = _with_seed(_recalled(processor, trial))
+    else:
+        processor = _with_seed(processor)
+        trial = _under_root(config, default_tag(processor, config.seed))
+        processor = _recalled(processor, trial)
+    system = replace(config.system, prompt_processor=processor)
+    return trial, replace(config, tag=trial.folder.name, system=system)
+
+
+def default_tag(processor: PromptProcessorConfig, seed: int) -> str:
+    """`<distribution's name>-<draw seed>`, or `<prompt>-<seed>` for a plain text."""
+    if processor.distribution:
+        return f"{safe_name(Path(processor.distribution).stem)}-{processor.draw_seed}"
+    return f"{safe_name(processor.prompt)}-{seed}"
+
+
+def _under_root(config: RunConfig, tag: str) -> Trial:
+    return Trial(Path(config.exp_root_dir) / safe_name(config.name) / safe_name(tag))
+
+
+def _owner(checkpoint: Path) -> Trial:
+    trial = Trial(checkpoint.parent.parent)
+    if not checkpoint.is_file() or not trial.manifest_path.exists():
+        raise UserError(f"resume={checkpoint} is no checkpoint of a run; give <run folder>/ckpts/last.ckpt.")
+    return trial
+
+
+def _with_seed(processor: PromptProcessorConfig) -> PromptProcessorConfig:
+    if processor.distribution is None or processor.draw_seed is not None:
+        return processor
+    return replace(processor, draw_seed=secrets.randbits(_SEED_BITS))
+
+
+def _recalled(processor: PromptProcessorConfig, trial: Trial) -> PromptProcessorConfig:
+    """The prompt section as an earlier start recorded it, provided that this one does not contradict it."""
+    manifest = trial.manifest()
+    if manifest is None:
+        return processor
+    where = f"{trial.manifest_path}: system.prompt_processor"
+    recorded = build(PromptProcessorConfig, manifest.config.get("system", {}).get("prompt_processor"), where)
+    if processor.distribution is None and not processor.prompt:
+        return replace(recorded, distribution=(manifest.distribution or {}).get("path"))
+    if processor.draw_seed is None:
+        processor = replace(processor, draw_seed=recorded.draw_seed)
+    for name in (f.name for f in fields(processor) if f.name != "distribution"):
+        was, now = getattr(recorded, name), getattr(processor, name)
+        if was != now:
+            raise UserError(
+                f"{trial.folder} was begun with system.prompt_processor.{name}={was!r}, not {now!r}; "
+                "put it back, or choose another tag for a new run."
+            )
+    return processor
+
+
+def _lock(descriptor: int) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows has no flock; there the folder's name alone keeps runs apart
+        return
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

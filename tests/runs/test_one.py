@@ -1,0 +1,214 @@
+"""One run on a tiny backbone: everything in it is real, only small."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from dreamdist3d.backbones import load_backbone
+from dreamdist3d.config import RunConfig, load_config
+from dreamdist3d.errors import Stopped, UserError
+from dreamdist3d.prompts import PromptDistribution, SoftPromptEncoder
+from dreamdist3d.runs import one
+from dreamdist3d.runs.manifest import Manifest
+from dreamdist3d.runs.one import export_again, resolve_device, run_once
+from dreamdist3d.runs.trial import Trial
+
+ROOT = Path(__file__).parents[2]
+
+
+pytestmark = pytest.mark.usefixtures("small_pictures")
+
+
+@pytest.fixture(autouse=True)
+def in_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture
+def config(tiny_run: list[str], tiny_distribution: Path, tmp_path: Path):
+    """A function from more overrides to a configuration whose results go to a folder of the test."""
+
+    def make(*overrides: str, base: str = "dreamdist3d/mini.yaml") -> RunConfig:
+        prompt = f"system.prompt_processor.distribution={tiny_distribution}"
+        return load_config(base, [*tiny_run, f"exp_root_dir={tmp_path}", prompt, *overrides])
+
+    return make
+
+
+class Seen:
+    """Stands in for `lift`: keeps what it was called with, and does what it is told to."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error, self.calls = error, []
+
+    def __call__(self, lift_config, guidance, folder: Path, **rest):
+        self.calls.append({"text": guidance.text.clone(), **rest})
+        (folder / "ckpts").mkdir(exist_ok=True)
+        (folder / "ckpts" / "last.ckpt").touch()
+        if self.error:
+            raise self.error
+
+
+@pytest.fixture
+def stub(monkeypatch: pytest.MonkeyPatch) -> Seen:
+    """A lift of no time, and no views or mesh after it."""
+    seen = Seen()
+    monkeypatch.setattr(one, "lift", seen)
+    monkeypatch.setattr(one, "_save_views", lambda *_: None)
+    monkeypatch.setattr(one, "_export_mesh", lambda *_: None)
+    return seen
+
+
+@pytest.mark.parametrize("base", ["dreamdist3d/mini.yaml", "dreamdist3d/mvdream.yaml"])
+def test_a_run_leaves_everything_behind(config, base: str, tiny_distribution: Path, tiny_backbone: Path) -> None:
+    trial = run_once(config(base=base))
+    record = json.loads(trial.manifest_path.read_text())
+    assert record["state"] == "done" and record["error"] is None
+    assert set(record["draw"]) == {"seed", "gamma", "covariance", "omega_sha256"}
+    assert trial.folder.name == f"cats-{record['draw']['seed']}"
+    distribution = PromptDistribution.load(tiny_distribution)
+    assert record["distribution"] == {"path": str(tiny_distribution), "sha256": distribution.content_hash}
+    assert record["backbone"]["sha256"] == distribution.encoder_fingerprint
+    assert set(record["timings"]) == {"lift", "test", "export"} and record["versions"]["torch"]
+    assert trial.mesh.read_bytes()[:4] == b"glTF" and trial.last_checkpoint.is_file()
+    assert len(list(trial.save_folder.glob("*.png"))) == 4 and list((trial.folder / "tb_logs").iterdir())
+    parsed = load_config(str(trial.parsed_config))
+    assert parsed.system.prompt_processor.draw_seed == record["draw"]["seed"] and parsed.tag == trial.folder.name
+
+
+def test_test_and_export_repeat_the_last_steps_with_the_same_draw(config) -> None:
+    trial = run_once(config("tag=one"))
+    before = Manifest.load(trial.manifest_path)
+    mesh = trial.mesh.read_bytes()
+    for path in (trial.mesh, *trial.save_folder.iterdir()):
+        path.unlink()
+    run_once(config("tag=one"), "test")
+    assert len(list(trial.save_folder.glob("*.png"))) == 4 and not trial.mesh.exists()
+    assert export_again(trial.folder).mesh.read_bytes() == mesh
+    after = Manifest.load(trial.manifest_path)
+    assert after.draw == before.draw and after.state == "done"
+    assert after.timings["export"] > before.timings["export"]
+
+
+def test_the_guidance_gets_the_draw_that_run_json_tells(
+    config, stub: Seen, tiny_backbone: Path, tiny_distribution: Path
+) -> None:
+    trial = run_once(config("system.prompt_processor.gamma=2", "system.prompt_processor.suffix= at night"))
+    draw = Manifest.load(trial.manifest_path).draw
+    backbone = load_backbone(str(tiny_backbone))
+    encoder = SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder)
+    distribution = PromptDistribution.load(tiny_distribution)
+    expected = distribution.draw(draw["seed"], 2.0).embed(distribution.moments(encoder, suffix=" at night"))
+    torch.testing.assert_close(stub.calls[0]["text"][0], expected, rtol=0, atol=0)
+    torch.testing.assert_close(stub.calls[0]["text"][1], encoder.encode_text([""]).hidden[0])
+
+
+def test_a_stopped_run_goes_on_with_its_draw(config, stub: Seen) -> None:
+    stub.error = Stopped("stopped at step 2")
+    with pytest.raises(Stopped):
+        run_once(config("tag=one"))
+    trial = Trial(Path(config().exp_root_dir) / "mini" / "one")
+    stopped = Manifest.load(trial.manifest_path)
+    assert (stopped.state, stopped.error) == ("stopped", "stopped at step 2")
+    stub.error = None
+    run_once(config("tag=one"))
+    assert stub.calls[0]["resume"] is None and stub.calls[1]["resume"] == trial.last_checkpoint
+    assert torch.equal(stub.calls[0]["text"], stub.calls[1]["text"])
+    done = Manifest.load(trial.manifest_path)
+    assert done.state == "done" and done.draw == stopped.draw
+
+
+def test_resume_goes_on_in_the_checkpoints_own_folder(config, stub: Seen) -> None:
+    stub.error = UserError("the loss is not finite at step 2")
+    with pytest.raises(UserError):
+        run_once(config())
+    (trial,) = (Trial(path.parent) for path in Path(config().exp_root_dir).glob("mini/*/run.json"))
+    failed = Manifest.load(trial.manifest_path)
+    assert (failed.state, failed.error) == ("failed", "the loss is not finite at step 2")
+    stub.error = None
+    assert run_once(config(f"resume={trial.last_checkpoint}")) == trial
+    assert torch.equal(stub.calls[0]["text"], stub.calls[1]["text"])
+    assert Manifest.load(trial.manifest_path).draw == failed.draw
+
+
+def test_a_done_run_is_left_alone(config, stub: Seen) -> None:
+    trial = run_once(config("tag=one"))
+    before = trial.manifest_path.read_bytes()
+    assert run_once(config("tag=one")) == trial
+    assert len(stub.calls) == 1 and trial.manifest_path.read_bytes() == before
+
+
+def test_a_stop_between_two_phases_is_recorded(config, stub: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(one, "_save_views", lambda *_: os.kill(os.getpid(), 15))
+    with pytest.raises(Stopped, match="before export"):
+        run_once(config("tag=one"))
+    assert Manifest.load(Path(config().exp_root_dir) / "mini/one/run.json").state == "stopped"
+
+
+def test_another_distribution_in_the_same_folder_is_an_error(config, stub: Seen, tmp_path: Path) -> None:
+    first = config("tag=one")
+    run_once(first)
+    other = PromptDistribution.load(Path(first.system.prompt_processor.distribution))
+    path = tmp_path / "dogs.safetensors"
+    PromptDistribution(other.tokens + 1, other.covariance, other.encoder_fingerprint).save(path)
+    with pytest.raises(UserError, match="begun with another distribution"):
+        run_once(config("tag=one", f"system.prompt_processor.distribution={path}"))
+
+
+def test_a_draw_that_comes_out_otherwise_is_an_error(config, stub: Seen) -> None:
+    stub.error = Stopped("stopped")
+    with pytest.raises(Stopped):
+        run_once(config("tag=one"))
+    path = Path(config().exp_root_dir) / "mini/one/run.json"
+    record = json.loads(path.read_text())
+    record["draw"]["omega_sha256"] = "0" * 64
+    path.write_text(json.dumps(record))
+    with pytest.raises(UserError, match="omega_sha256"):
+        run_once(config("tag=one"))
+
+
+def test_a_distribution_of_another_encoder_is_refused_before_any_folder_is_made(
+    config, stub: Seen, tmp_path: Path
+) -> None:
+    mine = PromptDistribution.load(Path(config().system.prompt_processor.distribution))
+    path = tmp_path / "foreign.safetensors"
+    PromptDistribution(mine.tokens, mine.covariance, "0" * 64).save(path)
+    with pytest.raises(UserError, match="another text encoder"):
+        run_once(config(f"system.prompt_processor.distribution={path}"))
+    assert not (tmp_path / "mini").exists() and not stub.calls
+
+
+def test_a_plain_text_runs_without_a_draw(config, stub: Seen, tiny_backbone: Path) -> None:
+    trial = run_once(
+        config("system.prompt_processor.distribution=null", "system.prompt_processor.prompt=a red cat", "seed=4")
+    )
+    record = Manifest.load(trial.manifest_path)
+    assert record.draw is None and record.distribution is None and trial.folder.name == "a-red-cat-4"
+    backbone = load_backbone(str(tiny_backbone))
+    expected = SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder).encode_text(["a red cat"]).hidden[0]
+    torch.testing.assert_close(stub.calls[0]["text"][0], expected)
+    assert stub.calls[0]["seed"] == 4
+
+
+@pytest.mark.parametrize("mode", ["test", "export"])
+def test_the_last_steps_need_a_trained_run(config, mode: str) -> None:
+    with pytest.raises(UserError, match=rf"--{mode} needs a trained run"):
+        run_once(config("tag=nothing"), mode)
+
+
+def test_bad_mesh_settings_show_before_the_lift(config, stub: Seen) -> None:
+    with pytest.raises(UserError, match="resolution"):
+        run_once(config("export.resolution=2"))
+    assert not stub.calls
+
+
+def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert (resolve_device("auto"), resolve_device("cpu")) == ("cpu", "cpu")
+    with pytest.raises(UserError, match=r"no CUDA.*dreamdist3d/mini\.yaml"):
+        resolve_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert (resolve_device("auto"), resolve_device("cuda")) == ("cuda", "cuda")

@@ -1,0 +1,212 @@
+"""The commands, as a user meets them: results, one-line errors, exit codes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dreamdist3d.cli import launch_main, main
+from dreamdist3d.runs.manifest import Manifest
+from tests.prompts.tiny import write_pictures
+
+ROOT = Path(__file__).parents[1]
+MINI, MVDREAM = "dreamdist3d/mini.yaml", "dreamdist3d/mvdream.yaml"
+
+
+@pytest.fixture(autouse=True)
+def in_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+
+
+@pytest.fixture
+def failure(capsys: pytest.CaptureFixture[str]):
+    """A function that runs a command which must fail, and returns its one line."""
+
+    def run(command, *args: str) -> str:
+        capsys.readouterr()
+        assert command(list(args)) == 2
+        errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+        assert len(errors) == 1
+        return errors[0]
+
+    return run
+
+
+@pytest.mark.parametrize("arguments", [["-m", "dreamdist3d", "--help"], ["launch.py", "--help"]])
+def test_help_imports_no_torch(arguments: list[str]) -> None:
+    result = subprocess.run(
+        [sys.executable, "-X", "importtime", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "usage: dreamdist3d" in result.stdout
+    imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines() if line.startswith("import")}
+    assert "dreamdist3d.cli" in imported and "tyro" in imported
+    assert not imported & {"torch", "numpy", "diffusers", "transformers", "trimesh"}
+
+
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("learn", "launch", "export", "evaluate", "demo", "mini", "mini train", "mini references"):
+        with pytest.raises(SystemExit) as ended:
+            main([*command.split(), "--help"])
+        assert ended.value.code == 0 and f"usage: dreamdist3d {command}" in capsys.readouterr().out
+
+
+def test_package_exports_are_found_when_touched() -> None:
+    import dreamdist3d
+    from dreamdist3d.backbones import load_backbone
+    from dreamdist3d.prompts import PromptDistribution
+
+    assert dreamdist3d.PromptDistribution is PromptDistribution and dreamdist3d.load_backbone is load_backbone
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = dreamdist3d.nonsense
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["--config", "dreamdist3d/mimi.yaml"], ["no configuration dreamdist3d/mimi.yaml"]),
+        (["--config", MINI, "trainer.max_step=3"], ["trainer.max_step is not", "Did you mean trainer.max_steps?"]),
+        (["--config", MINI, "trainer.max_steps=x"], ["trainer.max_steps wants a whole number", "'x' (str)"]),
+        (["--config", MINI, "--export"], ["--export needs a trained run"]),
+        (["--config", MINI], ["system.prompt_processor.distribution=", "system.prompt_processor.prompt="]),
+        (["--config", MINI, "system.prompt_processor.distribution=no.safetensors"], ["no.safetensors", "not exist"]),
+        (["--config", MINI, "resume=no.ckpt"], ["resume=no.ckpt is no checkpoint"]),
+    ],
+)
+def test_a_bad_launch_is_one_line(arguments: list[str], parts: list[str], failure) -> None:
+    line = failure(launch_main, *arguments)
+    assert all(part in line for part in parts)
+
+
+def test_full_size_without_a_gpu_names_the_miniature(failure, no_gpu: None) -> None:
+    line = failure(launch_main, "--config", MVDREAM)
+    assert "no CUDA GPU" in line and "dreamdist3d/mini.yaml" in line
+
+
+def test_full_size_without_weights_names_the_miniature(failure, no_gpu: None) -> None:
+    line = failure(launch_main, "--config", MVDREAM, "system.device=cpu", "system.prompt_processor.prompt=a cat")
+    assert "'mvdream'" in line and "local folder" in line and "dreamdist3d/mini.yaml" in line
+
+
+def test_full_size_without_a_gpu_in_a_process_of_its_own() -> None:
+    result = subprocess.run(
+        [sys.executable, "launch.py", "--config", MVDREAM],
+        cwd=ROOT,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 2 and result.stdout == ""
+    assert result.stderr.startswith("error: system.device is cuda") and result.stderr.count("\n") == 1
+
+
+def test_an_output_folder_that_cannot_be_written_is_one_line(
+    failure, tiny_run: list[str], tiny_distribution: Path, tmp_path: Path
+) -> None:
+    # A file in the way: it stops root as well, whom permissions do not.
+    (tmp_path / "taken").touch()
+    prompt = f"system.prompt_processor.distribution={tiny_distribution}"
+    line = failure(launch_main, "--config", MINI, *tiny_run, prompt, f"exp_root_dir={tmp_path / 'taken'}")
+    assert f"cannot write in {tmp_path / 'taken'}" in line
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="permissions do not bind root")
+def test_an_output_folder_without_permission_is_one_line(
+    failure, tiny_run: list[str], tiny_distribution: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "closed").mkdir(mode=0o500)
+    prompt = f"system.prompt_processor.distribution={tiny_distribution}"
+    line = failure(launch_main, "--config", MINI, *tiny_run, prompt, f"exp_root_dir={tmp_path / 'closed'}")
+    assert "Permission denied" in line
+
+
+def test_learn_names_the_pictures_it_skips(
+    tiny_backbone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures, out = write_pictures(tmp_path / "pictures", 3), tmp_path / "cats.safetensors"
+    (pictures / "broken.png").write_bytes(b"no picture")
+    options = ["--backbone", str(tiny_backbone), "--out", str(out), "--device", "cpu", "--prompts", "2", "--steps", "2"]
+    assert main(["learn", str(pictures), *options, "--covariance", "diagonal", "--prefix", "a photo of"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"{out}\n" and f"skipped {pictures / 'broken.png'}: " in captured.err
+    from dreamdist3d.prompts import PromptDistribution
+
+    learned = PromptDistribution.load(out)
+    assert (learned.tokens.shape[0], learned.covariance, learned.prefix) == (2, "diagonal", "a photo of")
+
+
+def test_learn_without_pictures_is_one_line(failure, tiny_backbone: Path, tmp_path: Path) -> None:
+    line = failure(main, "learn", str(tmp_path / "none"), "--backbone", str(tiny_backbone), "--out", "x.safetensors")
+    assert str(tmp_path / "none") in line
+
+
+def test_export_of_no_run_is_one_line(failure, tmp_path: Path) -> None:
+    assert "there is no run.json in it" in failure(main, "export", str(tmp_path))
+
+
+def test_evaluate_of_nothing_is_one_line(failure, tmp_path: Path) -> None:
+    pytest.importorskip("dreamdist3d.eval")
+    assert str(tmp_path) in failure(main, "evaluate", str(tmp_path), "--out", str(tmp_path / "report"))
+
+
+def test_options_that_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        launch_main(["--config", MINI, "--test", "--export"])
+    assert ended.value.code == 2
+
+
+def test_bugs_are_not_dressed_up_as_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dreamdist3d.config.load_config", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        launch_main(["--config", MINI])
+
+
+def test_interrupted_before_the_work_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dreamdist3d.config.load_config", interrupt)
+    assert launch_main(["--config", MINI]) == 130
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_pictures")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_launch_that_is_stopped_goes_on_with_its_draw(
+    number: int, tiny_run: list[str], tiny_distribution: Path, tmp_path: Path
+) -> None:
+    arguments = ["--config", MINI, *tiny_run, "tag=one", f"exp_root_dir={tmp_path}", "trainer.checkpoint_every=1"]
+    arguments.append(f"system.prompt_processor.distribution={tiny_distribution}")
+    trial = tmp_path / "mini" / "one"
+    process = subprocess.Popen(
+        [sys.executable, "launch.py", *arguments, "trainer.max_steps=1000000"],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    _wait_for(trial / "ckpts" / "last.ckpt", process)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and errors.splitlines()[-1].startswith("error: stopped at step")
+    stopped = Manifest.load(trial / "run.json")
+    assert stopped.state == "stopped"
+    assert launch_main([*arguments, "trainer.max_steps=1"]) == 0
+    done = Manifest.load(trial / "run.json")
+    assert done.state == "done" and done.draw == stopped.draw and (trial / "export" / "model.glb").is_file()
+
+
+def _wait_for(path: Path, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
