@@ -1,8 +1,7 @@
 """The judges: image encoders that turn pictures into unit vectors."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,9 +11,9 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import CLIPModel, CLIPTokenizer, PreTrainedModel, ViTModel
-from transformers.utils import logging
 
 from dreamdist3d.errors import UserError
+from dreamdist3d.quiet import quiet_loading
 
 _BATCH = 64
 
@@ -116,7 +115,7 @@ def _load(kind: type[PreTrainedModel], path: Path, **options: Any) -> PreTrained
             f"the encoder that scores pictures is missing: no {kind.__name__} in {path}; install the package again."
         )
     try:
-        with _quiet():
+        with quiet_loading():
             model, info = kind.from_pretrained(
                 path, use_safetensors=True, local_files_only=True, output_loading_info=True, **options
             )
@@ -129,20 +128,6 @@ def _load(kind: type[PreTrainedModel], path: Path, **options: Any) -> PreTrained
             f"the {kind.__name__} in {path} does not load ({reason}); install the package again."
         ) from error
     return model.float().eval().requires_grad_(False)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Neither bars nor remarks about an unused pooler on the user's terminal."""
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def _tensor(features: Any) -> Tensor:

@@ -1,6 +1,5 @@
 """From a name or a folder to a frozen `Backbone`."""
 
-import json
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ import torch
 from dreamdist3d.backbones.backbone import Backbone, fingerprint_of
 from dreamdist3d.backbones.joint_attention import install_joint_attention
 from dreamdist3d.errors import UserError
+from dreamdist3d.files import read_json
+from dreamdist3d.quiet import quiet_loading
 
 # Where the named full-size weights are looked for, in order. A local folder always works instead.
 HUB_REPOSITORIES: dict[str, tuple[str, ...]] = {
@@ -33,9 +34,10 @@ def load_backbone(name_or_path: str, device: str = "cpu", dtype: torch.dtype = t
     """
     folder = _find(name_or_path)
     _check_layout(folder)
-    parts = _load_parts(folder)
-    for module in (parts["text_encoder"], parts["vae"], parts["unet"]):
-        module.to(device, dtype).eval().requires_grad_(False)
+    with quiet_loading():
+        parts = _load_parts(folder)
+        for module in (parts["text_encoder"], parts["vae"], parts["unet"]):
+            module.to(device, dtype).eval().requires_grad_(False)
     n_views = _n_views(folder, parts["unet"])
     if parts["unet"].config.class_embed_type == "projection":
         install_joint_attention(parts["unet"], n_views)
@@ -93,29 +95,38 @@ def _load_parts(folder: Path) -> dict[str, Any]:
     import diffusers
     from transformers import CLIPTextModel, CLIPTokenizer
 
-    vae_class = json.loads((folder / "vae" / "config.json").read_text()).get("_class_name", "AutoencoderKL")
+    vae_class = read_json(folder / "vae" / "config.json").get("_class_name", "AutoencoderKL")
     if vae_class not in ("AutoencoderKL", "AutoencoderTiny"):
         raise UserError(f"{folder / 'vae' / 'config.json'}: autoencoder class {vae_class!r} is not supported.")
-    local: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
+    return {
+        "tokenizer": _load_part(CLIPTokenizer, folder / "tokenizer"),
+        "text_encoder": _load_model(CLIPTextModel, folder / "text_encoder"),
+        "vae": _load_model(getattr(diffusers, vae_class), folder / "vae"),
+        "unet": _load_model(diffusers.UNet2DConditionModel, folder / "unet"),
+        "scheduler": _load_part(diffusers.DDPMScheduler, folder / "scheduler"),
+    }
+
+
+def _load_model(kind: Any, folder: Path, **options: Any) -> Any:
+    """Weights come from safetensors alone, and all of them: the libraries would fill gaps with random ones."""
+    model, report = _load_part(kind, folder, use_safetensors=True, output_loading_info=True, **options)
+    if missing := sorted(report["missing_keys"]):
+        raise UserError(f"{folder} lacks {len(missing)} weights, {missing[0]} among them: restore its safetensors.")
+    return model
+
+
+def _load_part(kind: Any, folder: Path, **options: Any) -> Any:
     try:
-        return {
-            "tokenizer": CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
-            "text_encoder": CLIPTextModel.from_pretrained(folder / "text_encoder", **local),
-            "vae": getattr(diffusers, vae_class).from_pretrained(folder / "vae", **local),
-            "unet": diffusers.UNet2DConditionModel.from_pretrained(folder / "unet", **local),
-            "scheduler": diffusers.DDPMScheduler.from_pretrained(folder / "scheduler", local_files_only=True),
-        }
-    except (OSError, ValueError, RuntimeError) as error:
+        return kind.from_pretrained(folder, local_files_only=True, **options)
+    except Exception as error:  # each library raises its own kinds on files that are missing or damaged
         line = " ".join(str(error).split())[:300]
-        raise UserError(
-            f"{folder} cannot be loaded: {line} Check that every part is whole and in safetensors."
-        ) from error
+        raise UserError(f"{folder} cannot be loaded: {line} Check that it is whole and in safetensors.") from error
 
 
 def _n_views(folder: Path, unet: Any) -> int:
     """From `n_views` in model_index.json; else 4 for a UNet that takes cameras, as MVDream's does, and 1 for others."""
     index = folder / "model_index.json"
-    stated = json.loads(index.read_text()).get("n_views") if index.is_file() else None
+    stated = read_json(index).get("n_views") if index.is_file() else None
     return int(stated or (4 if unet.config.class_embed_type == "projection" else 1))
 
 

@@ -11,6 +11,7 @@ from dreamdist3d.files import write_json, write_text
 from dreamdist3d.mini.dataset import VIEWS_PER_SET
 from dreamdist3d.mini.diffusion import build_scheduler
 from dreamdist3d.mini.render import IMAGE_SIZE
+from dreamdist3d.quiet import quiet_loading
 
 _HALF = torch.float16
 
@@ -18,9 +19,10 @@ _HALF = torch.float16
 def package_backbone(source: Path, target: Path) -> None:
     """Write `source` (as trained) to `target` as a diffusers model folder in float16."""
     save_tokenizer(CLIPTokenizer.from_pretrained(source / "tokenizer"), target / "tokenizer")
-    CLIPTextModel.from_pretrained(source / "text_encoder").to(_HALF).save_pretrained(target / "text_encoder")
-    AutoencoderTiny.from_pretrained(source / "vae").to(_HALF).save_pretrained(target / "vae")
-    UNet2DConditionModel.from_pretrained(source / "unet").to(_HALF).save_pretrained(target / "unet")
+    parts = {"text_encoder": CLIPTextModel, "vae": AutoencoderTiny, "unet": UNet2DConditionModel}
+    with quiet_loading():
+        for part, kind in parts.items():
+            kind.from_pretrained(source / part).to(_HALF).save_pretrained(target / part)
     build_scheduler().save_pretrained(target / "scheduler")
     index = {
         "_class_name": "StableDiffusionPipeline",
@@ -44,10 +46,11 @@ def package_judges(source: Path, target: Path) -> None:
         "image_mean": [0.5] * 3,
         "image_std": [0.5] * 3,
     }
-    CLIPModel.from_pretrained(source / "clip").to(_HALF).save_pretrained(target / "clip")
+    with quiet_loading():
+        CLIPModel.from_pretrained(source / "clip").to(_HALF).save_pretrained(target / "clip")
+        ViTModel.from_pretrained(source / "dino", add_pooling_layer=False).to(_HALF).save_pretrained(target / "dino")
     save_tokenizer(CLIPTokenizer.from_pretrained(source / "clip"), target / "clip")
     CLIPImageProcessor(**processing).save_pretrained(target / "clip")
-    ViTModel.from_pretrained(source / "dino", add_pooling_layer=False).to(_HALF).save_pretrained(target / "dino")
     ViTImageProcessor(**processing).save_pretrained(target / "dino")
 
 

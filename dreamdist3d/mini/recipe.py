@@ -13,6 +13,7 @@ from torch import nn
 
 from dreamdist3d.files import ensure_folder, read_json, write_json
 from dreamdist3d.mini.autoencoder import autoencoder_stage, build_autoencoder, measure_scaling, psnr, random_pictures
+from dreamdist3d.mini.curves import save_curves
 from dreamdist3d.mini.dataset import load_dataset, write_dataset
 from dreamdist3d.mini.diffusion import build_unet, diffusion_stage
 from dreamdist3d.mini.grids import save_reconstructions, save_samples
@@ -69,7 +70,8 @@ def train(out: Path, recipe: Recipe) -> Path:
     package_backbone(out / "backbone", weights)
     package_judges(out / "judges", weights / "judges")
     write_json(weights / "recipe.json", asdict(recipe) | {"hours": read_json(out / "hours.json")})
-    save_samples(weights, out / "samples.png")
+    save_samples(weights, weights / "samples.png")
+    save_curves(out, weights / "loss_curves.png")
     return weights
 
 
