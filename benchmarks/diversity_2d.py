@@ -16,6 +16,7 @@ import statistics
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -71,7 +72,7 @@ def main() -> None:
     references = options.out / "references"
     write_references(references, options.family)
     seeds = range(min(options.seeds, 2) if options.three_d else options.seeds)
-    with ProcessPoolExecutor(options.workers) as pool:
+    with ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:
         list(pool.map(train, *zip(*product([options], METHODS, seeds), strict=True)))
     (compare_assets if options.three_d else compare_pictures)(options, seeds)
 
@@ -92,7 +93,7 @@ def train(options: Options, method: str, seed: int) -> None:
 def compare_pictures(options: Options, seeds: range) -> None:
     """Every picture i of every method starts from noise i; "one noise" starts all from noise 0."""
     rows, sheets = {"references": reference_row(options)}, {}
-    with ProcessPoolExecutor(options.workers) as pool:
+    with ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:
         jobs = list(product(METHODS, (False, True), seeds))
         made = dict(zip(jobs, pool.map(sample, *zip(*[(options, *job) for job in jobs], strict=True)), strict=True))
     for method, one_noise in product(METHODS, (False, True)):

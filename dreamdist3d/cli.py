@@ -5,9 +5,9 @@ Nothing heavy is imported before a command is chosen, so that `--help` answers a
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg, create_mutex_group
 from tyro.extras import SubcommandApp
@@ -21,50 +21,54 @@ app.command(mini, name="mini", help="The miniature world: train its backbone, re
 _MODE = create_mutex_group(required=False)
 
 
+@dataclass(frozen=True)
+class LearnSettings:
+    """Settings of Algorithm 1; those left out take the backbone's preset."""
+
+    prompts: int | None = None
+    """K, the prompts that span the distribution; 1 is textual inversion."""
+    tokens: int | None = None
+    """M, learned vectors in each prompt."""
+    samples: int | None = None
+    """S, draws per image and step."""
+    batch: int | None = None
+    """Images per step."""
+    steps: int | None = None
+    """Optimisation steps."""
+    lr: float | None = None
+    """Learning rate."""
+    ortho: float | None = None
+    """Weight of the orthogonality term."""
+    covariance: Literal["low_rank", "diagonal"] | None = None
+    """The Gaussian: the prompts' full covariance, or the paper's diagonal."""
+    prefix: str | None = None
+    """Fixed words before the tokens."""
+    suffix: str | None = None
+    """Fixed words after them."""
+    seed: int | None = None
+    """Of initialisation, noise and draws."""
+    min_snr_gamma: float | None = None
+    """Min-SNR loss weighting (usually 5)."""
+
+
 @app.command
 def learn(
     folder: Positional[Path],
     out: Path,
     backbone: str = "mini",
-    prompts: int | None = None,
-    tokens: int | None = None,
-    samples: int | None = None,
-    batch: int | None = None,
-    steps: int | None = None,
-    lr: float | None = None,
-    ortho: float | None = None,
-    covariance: Literal["low_rank", "diagonal"] | None = None,
-    prefix: str | None = None,
-    suffix: str | None = None,
-    seed: int | None = None,
-    min_snr_gamma: float | None = None,
+    settings: Annotated[LearnSettings, arg(name="")] = LearnSettings(),
     restart: bool = False,
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> None:
     """Learn a prompt distribution from a folder of reference images.
 
-    Settings that are left out take the backbone's preset.
-
     Args:
         folder: reference images (jpg, png, webp).
         out: the safetensors file to write.
         backbone: mini, mvdream, sd21 or a local folder.
-        prompts: K, the prompts that span the distribution; 1 is textual inversion.
-        tokens: M, learned vectors in each prompt.
-        samples: S, draws per image and step.
-        batch: images per step.
-        steps: optimisation steps.
-        lr: learning rate.
-        ortho: weight of the orthogonality term.
-        covariance: the Gaussian: the prompts' full covariance, or the paper's diagonal.
-        prefix: fixed words before the tokens.
-        suffix: fixed words after them.
-        seed: of initialisation, noise and draws.
-        min_snr_gamma: min-SNR loss weighting (usually 5).
         restart: forget the checkpoint of an interrupted learning.
         device: where to compute.
     """
-    given = {name: value for name, value in locals().items() if name not in _NOT_OF_LEARN_CONFIG and value is not None}
     from dreamdist3d.backbones import load_backbone
     from dreamdist3d.prompts import learn, load_references, preset_for
     from dreamdist3d.runs.one import resolve_device
@@ -73,11 +77,8 @@ def learn(
     references = load_references(folder, model.image_size)
     for path, reason in references.skipped:
         print(f"skipped {path}: {reason}", file=sys.stderr)
-    learn(model, references, replace(preset_for(model), **given), out, restart)
+    learn(model, references, replace(preset_for(model), **_given(settings)), out, restart)
     print(out)
-
-
-_NOT_OF_LEARN_CONFIG = ("folder", "out", "backbone", "restart", "device")
 
 
 @app.command
@@ -149,17 +150,39 @@ def demo(
     print(demo(out, runs, family, say=lambda line: print(line, flush=True)))
 
 
+@dataclass(frozen=True)
+class RecipeSettings:
+    """Amounts of the training recipe; those left out are those of the shipped weights."""
+
+    seed: int | None = None
+    """Of data, initial weights and every step."""
+    objects: int | None = None
+    """How many are rendered for training."""
+    autoencoder_steps: int | None = None
+    """Of the latent space."""
+    diffusion_steps: int | None = None
+    """Of text encoder and UNet."""
+    clip_steps: int | None = None
+    """Of the text-and-image judge."""
+    dino_steps: int | None = None
+    """Of the label-free judge."""
+    workers: int | None = None
+    """Training processes; the result depends on their number. Left out: one a core."""
+
+
 @mini.command(name="train")
-def mini_train(out: Path) -> None:
-    """Train the miniature backbone from nothing; goes on where it was stopped.
+def mini_train(
+    out: Path,
+    settings: Annotated[RecipeSettings, arg(name="")] = RecipeSettings(),
+) -> None:
+    """Train the miniature backbone and its judges from nothing; goes on where it was stopped.
 
     Args:
-        out: the folder for the weights.
+        out: the folder for data, checkpoints, logs, pictures and, in the end, weights/.
     """
-    from dreamdist3d.mini.recipe import train
+    from dreamdist3d.mini.recipe import Recipe, train
 
-    train(out)
-    print(out)
+    print(train(out, Recipe(**_given(settings))))
 
 
 @mini.command(name="references")
@@ -186,6 +209,10 @@ def main(args: Sequence[str] | None = None) -> int:
 def launch_main(args: Sequence[str] | None = None) -> int:
     """`launch.py --config ...`: the same as `dreamdist3d launch --config ...`."""
     return main(["launch", *(sys.argv[1:] if args is None else args)])
+
+
+def _given(settings: LearnSettings | RecipeSettings) -> dict[str, Any]:
+    return {name: value for name, value in vars(settings).items() if value is not None}
 
 
 def _guarded(command: Callable[[], None]) -> int:

@@ -90,6 +90,9 @@ class RunConfig:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
 
+    def __post_init__(self) -> None:
+        self.lift()  # checks what holds between sections
+
     def lift(self) -> LiftConfig:
         """The sections that the lift is made of."""
         system = self.system

@@ -35,7 +35,7 @@ def demo(out: Path, runs: int, family: str, say: Callable[[str], None]) -> Path:
     name = safe_name(family)
     references = out / "references" / name
     say(f"1/4 reference images: {references}")
-    if len(list(references.glob("*.png"))) < REFERENCES:
+    if len(list(references.glob(f"{name}-*.png"))) < REFERENCES:
         write_references(references, family, REFERENCES, _SEED)
     distribution = out / f"{name}.safetensors"
     say(f"2/4 learning their prompt distribution: {distribution}")

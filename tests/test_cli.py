@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,15 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as ended:
             main([*command.split(), "--help"])
         assert ended.value.code == 0 and f"usage: dreamdist3d {command}" in capsys.readouterr().out
+
+
+def test_the_commands_offer_the_settings_of_the_library() -> None:
+    from dreamdist3d.cli import LearnSettings, RecipeSettings
+    from dreamdist3d.mini.recipe import Recipe
+    from dreamdist3d.prompts import LearnConfig
+
+    assert {f.name for f in fields(LearnSettings)} == {f.name for f in fields(LearnConfig)}
+    assert {f.name for f in fields(RecipeSettings)} <= {f.name for f in fields(Recipe)}
 
 
 def test_package_exports_are_found_when_touched() -> None:
@@ -195,7 +205,7 @@ def test_a_launch_that_is_stopped_goes_on_with_its_draw(
     )
     _wait_for(trial / "ckpts" / "last.ckpt", process)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 130 and errors.splitlines()[-1].startswith("error: stopped at step")
     stopped = Manifest.load(trial / "run.json")
     assert stopped.state == "stopped"
@@ -205,7 +215,7 @@ def test_a_launch_that_is_stopped_goes_on_with_its_draw(
 
 
 def _wait_for(path: Path, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not path.exists():
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline

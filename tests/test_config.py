@@ -145,3 +145,14 @@ def test_the_lift_gets_every_section() -> None:
     assert (lift.max_steps, lift.loss.tv, lift.optimizer.lr) == (11, 0.5, 0.25)
     assert (lift.data, lift.geometry) == (config.data, config.system.geometry)
     assert replace(lift, max_steps=12).renderer is config.system.renderer
+
+
+def test_sections_that_do_not_fit_each_other_are_named(tmp_path):
+    for override, words in (
+        ("system.renderer.num_samples_per_ray=[8]", "num_samples_per_ray"),
+        ("system.geometry.level_start=[0.0]", "level_start"),
+        ("data.until=[1.0]", "one entry per stage"),
+        ("data.batch_views=[4,6]", "multiples of n_view=4"),
+    ):
+        with pytest.raises(UserError, match=words):
+            load_config("dreamdist3d/mini.yaml", [override])

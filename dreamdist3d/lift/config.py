@@ -22,6 +22,12 @@ class DataConfig:
     fovy_range_deg: tuple[float, float] = (15.0, 60.0)
     camera_distance_range: tuple[float, float] = (0.8, 1.0)
 
+    def __post_init__(self) -> None:
+        if not len(self.resolution) == len(self.batch_views) == len(self.until):
+            raise ValueError("resolution, batch_views and until need one entry per stage each")
+        if any(views % self.n_view or not views for views in self.batch_views):
+            raise ValueError(f"batch_views must be multiples of n_view={self.n_view}, not {self.batch_views}")
+
 
 @dataclass
 class GeometryConfig:
@@ -102,3 +108,9 @@ class LiftConfig:
     background: BackgroundConfig = field(default_factory=BackgroundConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+
+    def __post_init__(self) -> None:
+        if len(self.renderer.num_samples_per_ray) != len(self.data.resolution):
+            raise ValueError("num_samples_per_ray needs one entry per entry of data.resolution")
+        if len(self.geometry.levels) != len(self.geometry.level_start):
+            raise ValueError("level_start needs one entry per entry of levels")

@@ -38,7 +38,8 @@ class Field(nn.Module):
     def volume(self) -> Tensor:
         """The active grids summed at the finest active resolution: [1, features, n, n, n]."""
         active = list(self.grids)[: int(self.active_levels)]
-        total = active[0]
+        # A plain tensor even when it is alone: a Parameter kept in `_volume` would be registered as the module's own.
+        total = active[0].view_as(active[0])
         for grid in active[1:]:
             size = grid.shape[2:]
             total = F.interpolate(total, size=size, mode="trilinear", align_corners=True) + grid

@@ -8,6 +8,7 @@ from dreamdist3d.lift.field import Field
 from dreamdist3d.lift.render import Rendering
 
 _EPSILON = 1e-4
+_FOG_DENSITY = 0.3  # 1 / world unit: below it a sample counts as fog
 
 
 def regularisers(config: LossConfig, field: Field, rendering: Rendering) -> dict[str, Tensor]:
@@ -21,15 +22,16 @@ def regularisers(config: LossConfig, field: Field, rendering: Rendering) -> dict
 
 
 def fog(density: Tensor, n_samples: int) -> Tensor:
-    """mean log(1 + density) over all samples of a picture, the skipped ones counting as empty.
+    """mean d0 log(1 + density / d0) over all samples of a picture, the skipped ones counting as empty.
 
-    Concave, so that thin fog pays most for what it shows and solid matter hardly anything.
+    Concave: thin fog, d << d0, pays in proportion to its density, solid matter hardly feels the term.
+    A penalty on opacity instead would eat whatever looks like the background.
 
     Args:
         density: of the samples that were queried, [N].
         n_samples: how many samples there were before the empty ones were skipped.
     """
-    return torch.log1p(density).sum() / n_samples
+    return _FOG_DENSITY * torch.log1p(density / _FOG_DENSITY).sum() / n_samples
 
 
 def entropy(opacity: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ processes makes the same folder.
 """
 
 import json
+import multiprocessing
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -80,7 +81,9 @@ def write_dataset(
     cameras = np.zeros((objects, views, 16), np.float32)
     azimuths = np.zeros((objects, views), np.float32)
     truth = []
-    with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
+    # Spawned, not forked: a fork of a process whose torch has run threads hangs in its first threaded operation.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers or os.cpu_count(), context, torch.set_num_threads, (1,)) as pool:
         made = pool.map(make_object, [seed] * objects, range(objects), [sets] * objects, chunksize=16)
         for index, (pictures, condition, azimuth, known) in enumerate(made):
             renders[index], cameras[index], azimuths[index] = pictures, condition, azimuth

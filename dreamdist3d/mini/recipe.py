@@ -41,9 +41,9 @@ class Recipe:
     objects: int = 5000
     heldout: int = 200
     autoencoder_steps: int = 4800
-    diffusion_steps: int = 13000
-    clip_steps: int = 2000
-    dino_steps: int = 1500
+    diffusion_steps: int = 9500
+    clip_steps: int = 1000
+    dino_steps: int = 700
     workers: int = os.cpu_count() or 1
 
 

@@ -86,6 +86,11 @@ def _train(trial: Trial, config: RunConfig, settings: MeshSettings, device: str)
         if recorded.state == "done":
             return
     backbone = open_backbone(config.system, device)
+    if config.data.n_view % backbone.n_views:
+        raise UserError(
+            f"data.n_view is {config.data.n_view}, but backbone {backbone.name} sees {backbone.n_views} views at once: "
+            f"set it to a multiple of {backbone.n_views}."
+        )
     if distribution is not None:
         distribution.check_encoder(backbone.fingerprint)
     if recorded is not None:
