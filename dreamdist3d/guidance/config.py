@@ -15,6 +15,9 @@ class GuidanceConfig:
         anneal_until: ...over this share of the run.
         clamp_x0: decode, clamp to the pixel range and encode x0 again, so that no latent asks for
             colours that no render can show. Costs a decode and an encode a step.
+        background_tolerance: with `clamp_x0`, pixels of x0 this near (share of the full range) to the colour
+            of its own border are given the render's background colour. Strong guidance tints backgrounds, and
+            a field can follow a tint only by filling with fog. 0 leaves x0 as it is.
     """
 
     kind: str = "x0"
@@ -24,3 +27,4 @@ class GuidanceConfig:
     min_timestep: tuple[float, float] = (0.98, 0.02)
     anneal_until: float = 0.8
     clamp_x0: bool = False
+    background_tolerance: float = 0.0

@@ -29,6 +29,7 @@ class MultiviewGuidance:
         cameras: Cameras,  # B
         progress: float,
         generator: torch.Generator,
+        background: Tensor,  # [3], [0, 1]
     ) -> Tensor:
         """The guidance loss, a scalar; its gradient reaches `rgb` alone.
 
@@ -37,6 +38,7 @@ class MultiviewGuidance:
             cameras: where they were taken from.
             progress: share of the run behind us, in [0, 1]; anneals the timesteps.
             generator: draws the timestep and the noise, on the CPU.
+            background: the plain colour behind the object.
         """
         size = self.backbone.image_size
         pixels = F.interpolate(rgb, (size, size), mode="bilinear", align_corners=False, antialias=True)
@@ -44,7 +46,7 @@ class MultiviewGuidance:
         if self.config.kind == "sds":
             return self._sds(latents, cameras, progress, generator)
         with torch.no_grad():
-            target = self._target(latents, cameras, progress, generator)
+            target = self._target(latents, cameras, progress, generator, background)
         return 0.5 * F.mse_loss(latents, target, reduction="sum") / len(latents)
 
     def timestep_range(self, progress: float) -> tuple[int, int]:
@@ -80,17 +82,23 @@ class MultiviewGuidance:
         with_text, without = output.float().chunk(2)
         return with_text, without
 
-    def _target(self, latents: Tensor, cameras: Cameras, progress: float, generator: torch.Generator) -> Tensor:
+    def _target(
+        self, latents: Tensor, cameras: Cameras, progress: float, generator: torch.Generator, background: Tensor
+    ) -> Tensor:
         """The reconstructed x0 that the latents are pulled to."""
         _, noisy, timesteps = self._noised(latents, progress, generator)
         outputs = self._predict(noisy, timesteps, cameras)
         x0_text, x0_without = (predicted_x0(self.backbone, noisy, output, timesteps) for output in outputs)
         x0 = x0_without + self.config.guidance_scale * (x0_text - x0_without)
         x0 = rescale_std(x0, x0_text, self.config.recon_std_rescale, self.backbone.n_views)
-        return self._clamped(x0) if self.config.clamp_x0 else x0
+        return self._shown(x0, background) if self.config.clamp_x0 else x0
 
-    def _clamped(self, latents: Tensor) -> Tensor:
-        return self.backbone.encode_images(self.backbone.decode_latents(latents).clamp(-1, 1)).float()
+    def _shown(self, latents: Tensor, background: Tensor) -> Tensor:
+        """The nearest latents that a render over `background` can have."""
+        pixels = self.backbone.decode_latents(latents).float().clamp(-1, 1)
+        if self.config.background_tolerance > 0:
+            pixels = plain_background(pixels, background * 2 - 1, 2 * self.config.background_tolerance)
+        return self.backbone.encode_images(pixels).float()
 
     def _sds(self, latents: Tensor, cameras: Cameras, progress: float, generator: torch.Generator) -> Tensor:
         """A scalar whose gradient is w(t) (eps_hat - eps) / B, w = 1 - abar (DreamFusion, equation 3)."""
@@ -112,3 +120,16 @@ def rescale_std(guided: Tensor, text: Tensor, share: float, n_views: int) -> Ten
 
     factor = (std(text) / std(guided).clamp(min=1e-8)).repeat_interleave(n_views).view(-1, 1, 1, 1)
     return guided * (share * factor + (1 - share))
+
+
+def plain_background(pixels: Tensor, color: Tensor, tolerance: float) -> Tensor:
+    """Give the pixels [B, 3, H, W] that resemble their picture's border the colour [3].
+
+    The border's colour is its median; a pixel is background up to half the tolerance away from it (largest
+    channel difference), object from one and a half on, and mixed between.
+    """
+    edges = [pixels[..., 0, :], pixels[..., -1, :], pixels[..., :, 0], pixels[..., :, -1]]
+    border = torch.cat(edges, dim=-1).median(dim=-1).values[..., None, None]  # [B, 3, 1, 1]
+    distance = (pixels - border).abs().amax(dim=1, keepdim=True)
+    is_object = (distance / tolerance - 0.5).clamp(0, 1)
+    return is_object * pixels + (1 - is_object) * color.to(pixels).view(1, 3, 1, 1)

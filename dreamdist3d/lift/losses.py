@@ -8,7 +8,7 @@ from dreamdist3d.lift.field import Field
 from dreamdist3d.lift.render import Rendering
 
 _EPSILON = 1e-4
-_FOG_DENSITY = 0.3  # 1 / world unit: below it a sample counts as fog
+_FOG_DENSITY = 1.0  # 1 / world unit: below it a sample counts as fog
 
 
 def regularisers(config: LossConfig, field: Field, rendering: Rendering) -> dict[str, Tensor]:

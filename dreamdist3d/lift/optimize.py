@@ -17,7 +17,7 @@ from dreamdist3d.lift.render import Rendering, render
 from dreamdist3d.progress import bar
 from dreamdist3d.stopping import StopSignal
 
-Guidance = Callable[[Tensor, Cameras, float, torch.Generator], Tensor]
+Guidance = Callable[[Tensor, Cameras, float, torch.Generator, Tensor], Tensor]
 CHECKPOINT_NAME = "last.ckpt"
 
 
@@ -33,8 +33,8 @@ def lift(
 
     Args:
         config: cameras, field, renderer, losses, optimiser.
-        guidance: maps renders [B, 3, H, W] in [0, 1], their cameras, the progress in [0, 1] and a CPU
-            generator to a scalar loss.
+        guidance: maps renders [B, 3, H, W] in [0, 1], their cameras, the progress in [0, 1], a CPU generator
+            and the background colour [3] to a scalar loss.
         folder: of the trial; gets `ckpts/last.ckpt` and tensorboard scalars in `tb_logs/`.
         seed: step n draws all its randomness from (seed, n): a resumed run equals an uninterrupted one.
         device: where the field lives.
@@ -108,8 +108,9 @@ class _State:
         with self.field.cached() as field:
             if self.step % self.config.renderer.occupancy_every == 0:
                 self.occupancy.update(field, generator)
-            rendering, cameras = self._render(field, generator)
-            losses = {"guidance": guidance(rendering.rgb, cameras, self.progress, generator)}
+            background = self._background(generator).to(self.field.outer.weight.device)
+            rendering, cameras = self._render(field, background, generator)
+            losses = {"guidance": guidance(rendering.rgb, cameras, self.progress, generator, background)}
             losses |= regularisers(self.config.loss, field, rendering)
         total = sum(getattr(self.config.loss, name) * value for name, value in losses.items())
         if not torch.isfinite(total):
@@ -121,20 +122,20 @@ class _State:
         self.step += 1
         return {"loss": float(total.detach())} | {name: float(value.detach()) for name, value in losses.items()}
 
-    def _render(self, field: Field, generator: torch.Generator) -> tuple[Rendering, Cameras]:
+    def _render(self, field: Field, background: Tensor, generator: torch.Generator) -> tuple[Rendering, Cameras]:
         data, stage = self.config.data, resolution_stage(self.config.data, self.progress)
         cameras = sample_cameras(camera_ranges(data), data.batch_views[stage] // data.n_view, generator)
-        device = self.field.outer.weight.device
+        cameras = cameras.to(background.device)
         rendering = render(
             field,
-            cameras.to(device),
+            cameras,
             data.resolution[stage],
             self.config.renderer.num_samples_per_ray[stage],
-            self._background(generator).to(device),
+            background,
             self.occupancy,
             generator,
         )
-        return rendering, cameras.to(device)
+        return rendering, cameras
 
     def _background(self, generator: torch.Generator) -> Tensor:
         background = self.config.background

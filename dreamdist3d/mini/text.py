@@ -17,15 +17,18 @@ _BOS, _EOS = "<|startoftext|>", "<|endoftext|>"
 
 def build_tokenizer() -> CLIPTokenizer:
     """A byte-level BPE in which every word of the grammar is one token; other text still spells out."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    alphabet = letters + [f"{letter}</w>" for letter in letters]
+    # Named as special tokens, the alphabet gets its ids in this order; the trainer numbers the letters that
+    # end a word by the order of a hash table, and so breaks ties between merges another way every time.
     trainer = trainers.BpeTrainer(
-        vocab_size=4096, min_frequency=1, show_progress=False, initial_alphabet=alphabet, end_of_word_suffix="</w>"
+        vocab_size=4096, min_frequency=1, show_progress=False, special_tokens=alphabet, end_of_word_suffix="</w>"
     )
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(" ", "removed"), pre_tokenizers.ByteLevel(False)])
     bpe.train_from_iterator(corpus(), trainer)
     merges = [tuple(pair) for pair in _merges(bpe)]
-    tokens = alphabet + [f"{letter}</w>" for letter in alphabet] + ["".join(pair) for pair in merges] + [_BOS, _EOS]
+    tokens = alphabet + ["".join(pair) for pair in merges] + [_BOS, _EOS]
     vocab = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
     return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=CONTEXT)
 
