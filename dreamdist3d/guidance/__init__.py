@@ -5,7 +5,7 @@ Imports nothing heavy by itself: the configuration (`dreamdist3d.guidance.config
 
 import importlib
 
-_EXPORTS = {"MultiviewGuidance": "multiview", "rescale_std": "multiview"}
+_EXPORTS = {"MultiviewGuidance": "multiview", "plain_background": "multiview", "rescale_std": "multiview"}
 __all__ = list(_EXPORTS)
 
 

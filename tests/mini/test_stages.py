@@ -1,0 +1,223 @@
+"""What the stages of the recipe minimise, and on what they are shown."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from dreamdist3d.mini import diffusion
+from dreamdist3d.mini.autoencoder import autoencoder_stage, build_autoencoder, measure_scaling, psnr, random_pictures
+from dreamdist3d.mini.captions import view_suffix
+from dreamdist3d.mini.diffusion import build_scheduler, diffusion_stage
+from dreamdist3d.mini.judges import clip_stage, dino_stage
+from dreamdist3d.mini.text import build_tokenizer, tokenize
+from tests.mini.tiny import tiny_world
+
+OBJECTS, SETS, BACKGROUNDS = 12, 2, 3
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return build_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def world():
+    return tiny_world(OBJECTS, SETS)
+
+
+class Half(nn.Module):
+    """An autoencoder stand-in that halves: encode multiplies by 0.5, decode gives back what it gets."""
+
+    def encode(self, pictures):
+        return SimpleNamespace(latents=pictures * 0.5)
+
+    def decode(self, latents):
+        return SimpleNamespace(sample=latents)
+
+
+def test_autoencoder_numbers(world):
+    pictures = random_pictures(world, 6, seeded())
+    assert pictures.shape == (6, 3, 64, 64) and pictures.min() >= -1 and pictures.max() <= 1
+    assert torch.equal(pictures, random_pictures(world, 6, seeded()))
+    error = ((pictures * 0.5 - pictures) / 2).double().square().mean()
+    assert psnr(Half(), pictures) == pytest.approx(10 * math.log10(1 / float(error)), abs=1e-3)
+    shown = random_pictures(world, 512, seeded())
+    assert measure_scaling(Half(), world) == pytest.approx(2 / float(shown.double().std()), rel=1e-4)
+
+
+def test_the_autoencoder_maps_64_pixels_to_8_and_its_loss_falls(world):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = build_autoencoder()
+    stage = autoencoder_stage(world, model, 1, lambda step: None)
+    assert model.encode(torch.zeros(1, 3, 64, 64)).latents.shape == (1, 16, 8, 8)
+    first, again = (stage.loss(seeded())["mse"] for _ in range(2))
+    assert torch.equal(first, again) and 0.05 < float(first.detach()) < 2
+
+
+class Asked(nn.Module):
+    """A UNet stand-in that answers zero and keeps the question."""
+
+    def forward(self, sample, timesteps, encoder_hidden_states, class_labels, cross_attention_kwargs):
+        self.asked = SimpleNamespace(
+            noisy=sample, t=timesteps, text=encoder_hidden_states, cameras=class_labels, **cross_attention_kwargs
+        )
+        return SimpleNamespace(sample=torch.zeros_like(sample))
+
+
+class Ids(nn.Module):
+    """A text encoder stand-in whose hidden states are the token ids."""
+
+    def forward(self, ids):
+        return SimpleNamespace(last_hidden_state=ids[..., None].float())
+
+
+@pytest.fixture
+def latents():
+    """[N, sets, backgrounds, 4, c, h, w]; every picture is filled with a number of its own."""
+    numbers = torch.arange(OBJECTS * SETS * BACKGROUNDS * 4).view(OBJECTS, SETS, BACKGROUNDS, 4)
+    return (numbers / 500)[..., None, None, None].expand(-1, -1, -1, -1, 2, 3, 3).half()
+
+
+@pytest.fixture
+def questions(world, latents, tokenizer):
+    """A function from a seed to what the UNet is asked in that step."""
+    unet = Asked()
+    stage = diffusion_stage(world, latents, tokenizer, Ids(), unet, 1, lambda step: None)
+
+    def ask(seed):
+        stage.loss(seeded(seed))
+        return unet.asked
+
+    return ask
+
+
+@pytest.mark.parametrize("content", [0.0, 0.7])
+def test_diffusion_minimises_the_velocity_error(world, latents, tokenizer, content):
+    """With latents that are known, what the UNet is asked gives the noise, and an answer of zero costs mean v^2."""
+    unet, scheduler, noises = Asked(), build_scheduler(), []
+    known = torch.full_like(latents, content)
+    stage = diffusion_stage(world, known, tokenizer, Ids(), unet, 1, lambda step: None)
+    clean = float(known.flatten()[0])
+    for seed in range(20):
+        loss = float(stage.loss(seeded(seed))["loss"])
+        alphas = scheduler.alphas_cumprod[unet.asked.t].view(-1, 1, 1, 1).double()
+        signal, sigma = alphas.sqrt(), (1 - alphas).sqrt()
+        noise = (unet.asked.noisy.double() - signal * clean) / sigma
+        assert loss == pytest.approx(float((signal * noise - sigma * clean).square().mean()), rel=1e-4)
+        noises.append(noise.flatten())
+    drawn = torch.cat(noises)
+    assert abs(float(drawn.mean())) < 0.03 and float(drawn.std()) == pytest.approx(1.0, abs=0.03)
+
+
+def test_views_of_an_object_share_timestep_text_and_come_with_their_cameras(questions, world, tokenizer):
+    kinds = []
+    for seed in range(40):
+        asked = questions(seed)
+        kinds.append(asked.n_views)
+        objects = len(asked.noisy) // asked.n_views
+        for values in (asked.t, asked.text[..., 0]):
+            grouped = values.view(objects, asked.n_views, -1)
+            assert (grouped == grouped[:, :1]).all()
+        if asked.n_views == 1:
+            assert not asked.cameras.any()
+        else:
+            known = world.cameras.view(OBJECTS * SETS, 4, 16)
+            for four in asked.cameras.view(objects, 4, 16):
+                assert (known == four).flatten(1).all(dim=1).any()
+    assert set(kinds) == {1, 4} and 0.1 < kinds.count(1) / 40 < 0.5
+
+
+def batches(world, latents, tokenizer):
+    return diffusion._Batches(world, latents, tokenizer)
+
+
+def test_latents_cameras_and_captions_belong_to_one_object(world, latents, tokenizer):
+    made = batches(world, latents, tokenizer)
+    empty = tokenize(tokenizer, [""])[0]
+    dropped = total = 0
+    for seed in range(40):
+        clean, ids, cameras = made.multi_view(seeded(seed))
+        for index, four in enumerate(clean[:, 0, 0, 0].view(-1, 4)):
+            place = (latents[..., 0, 0, 0].float() - four).abs().sum(dim=-1) < 1e-6
+            objects, sets, _ = (int(v) for v in place.nonzero()[0])
+            assert torch.equal(cameras.view(-1, 4, 16)[index], world.cameras[objects].view(SETS, 4, 16)[sets])
+            own = tokenize(tokenizer, world.truth[objects]["captions"])
+            assert (own == ids[index]).all(dim=1).any() or torch.equal(ids[index], empty)
+            dropped, total = dropped + torch.equal(ids[index], empty), total + 1
+    assert 0.04 < dropped / total < 0.17
+
+
+def test_single_views_may_say_their_direction(world, latents, tokenizer):
+    made = batches(world, latents, tokenizer)
+    said = total = 0
+    for seed in range(15):
+        clean, ids, cameras = made.single_view(seeded(seed))
+        assert len(clean) == diffusion.OBJECTS_PER_STEP * 4 and not cameras.any()
+        for value, row in zip(clean[:, 0, 0, 0], ids, strict=True):
+            objects, sets, _, view = ((latents[..., 0, 0, 0].float() - value).abs() < 1e-6).nonzero()[0].tolist()
+            suffix = view_suffix(float(world.azimuths[objects].view(SETS, 4)[sets, view]))
+            with_view = tokenize(tokenizer, [c + suffix for c in world.truth[objects]["captions"]])
+            plain = tokenize(tokenizer, [*world.truth[objects]["captions"], ""])
+            is_said = bool((with_view == row).all(dim=1).any())
+            assert is_said or (plain == row).all(dim=1).any()
+            said, total = said + is_said, total + 1
+    assert 0.2 < said / total < 0.4
+
+
+class Scores(nn.Module):
+    """A CLIP stand-in with fixed logits."""
+
+    def forward(self, input_ids, pixel_values):
+        self.ids = input_ids
+        self.logits = torch.randn(len(pixel_values), len(input_ids), generator=seeded(3))
+        return SimpleNamespace(logits_per_image=self.logits)
+
+
+def test_clip_takes_equal_captions_for_equal(world, tokenizer):
+    """InfoNCE in both directions, the target spread over all pairs with the same caption."""
+    model = Scores()
+    loss = clip_stage(world, tokenizer, model, 1).loss(seeded(1))["loss"]
+    ids, logits = model.ids.tolist(), model.logits.double().tolist()
+    count, total, repeated = len(ids), 0.0, 0
+    for i in range(count):
+        twins = [j for j in range(count) if ids[j] == ids[i]]
+        repeated += len(twins) > 1
+        for row in (logits[i], [line[i] for line in logits]):
+            norm = math.log(sum(math.exp(value) for value in row))
+            total -= sum(row[j] - norm for j in twins) / len(twins)
+    assert repeated > 1
+    assert float(loss) == pytest.approx(total / (2 * count), rel=1e-5)
+
+
+class Features(nn.Module):
+    """A picture encoder stand-in with fixed features."""
+
+    def forward(self, pixel_values):
+        self.pictures = pixel_values
+        return SimpleNamespace(last_hidden_state=torch.randn(len(pixel_values), 3, 96, generator=seeded(4)))
+
+
+def test_dino_pulls_two_crops_of_a_picture_together(world):
+    """NT-Xent: each crop against all others, its partner being the same picture's other crop."""
+    model = Features()
+    stage = dino_stage(world, model, 1)
+    loss = stage.loss(seeded(1))["loss"].detach()
+    with torch.no_grad():
+        features = stage.models["head"](torch.randn(len(model.pictures), 3, 96, generator=seeded(4))[:, 0]).double()
+    unit = features / features.norm(dim=1, keepdim=True)
+    count, total = len(unit), 0.0
+    for i in range(count):
+        partner = (i + count // 2) % count
+        others = [float(unit[i] @ unit[j]) / 0.15 for j in range(count) if j != i]
+        total += math.log(sum(map(math.exp, others))) - float(unit[i] @ unit[partner]) / 0.15
+    assert count == 2 * OBJECTS and float(loss) == pytest.approx(total / count, rel=1e-5)
+    first, second = model.pictures.chunk(2)
+    assert not torch.equal(first, second) and model.pictures.abs().max() <= 1
