@@ -58,15 +58,16 @@ def _open_jobs(out: Path, runs: int, name: str, distribution: Path) -> list[Job]
         manifest = Trial(out / name / tag).manifest()
         is_done = manifest is not None and manifest.state == "done" and manifest.distribution is not None
         if not (is_done and manifest.distribution["sha256"] == sha256):
-            jobs.append(_job(out, name, tag, distribution))
+            jobs.append(_job(out, name, tag, number, distribution))
     return jobs
 
 
-def _job(out: Path, name: str, tag: str, distribution: Path) -> Job:
+def _job(out: Path, name: str, tag: str, number: int, distribution: Path) -> Job:
     overrides = [
         f"exp_root_dir={out}",
         f"name={name}",
         f"tag={tag}",
+        f"seed={number}",
         f"system.prompt_processor.distribution={distribution}",
     ]
     return launch_job(f"{name} {tag}", CONFIG, overrides, out / "logs" / f"{name}-{tag}.log")
