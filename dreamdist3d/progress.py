@@ -20,12 +20,16 @@ class Bar(Protocol):
 
 
 @contextmanager
-def bar(title: str, total: int, done: int = 0) -> Iterator[Bar]:
+def bar(title: str, total: int, done: int = 0, shown: bool = True) -> Iterator[Bar]:
     """Show progress on stderr for `total` steps of which `done` are behind us.
 
     A terminal gets a bar; a log file gets a line every few seconds, which whoever follows the log can show.
+    One of several processes that work together is `shown`; the others keep silent.
     """
     console = Console(stderr=True)
+    if not shown:
+        yield _Silent()
+        return
     if not console.is_terminal:
         yield _Lines(title, total, done)
         return
@@ -40,6 +44,11 @@ def bar(title: str, total: int, done: int = 0) -> Iterator[Bar]:
     )
     with Progress(*columns, console=console) as progress:
         yield _RichBar(progress, progress.add_task(title, total=total, completed=done, note=""))
+
+
+class _Silent:
+    def advance(self, note: str = "", steps: int = 1) -> None:
+        """Nothing to show."""
 
 
 class _RichBar:

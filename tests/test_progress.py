@@ -20,3 +20,9 @@ def test_a_quick_log_gets_only_its_last_line(capsys):
         for _ in range(3):
             running.advance()
     assert re.fullmatch(r"lift 3/3, 0 s left, \n", capsys.readouterr().err)
+
+
+def test_a_process_that_is_not_shown_keeps_silent(capsys):
+    with bar("lift", total=1, shown=False) as running:
+        running.advance("done")
+    assert capsys.readouterr().err == ""

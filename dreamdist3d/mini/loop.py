@@ -49,7 +49,7 @@ def run_stage(stage: Stage, folder: Path, seed: int, checkpoint_seconds: float =
     """
     trainer = _Trainer(stage, folder / f"{stage.name}.ckpt")
     saved_at = time.monotonic()
-    with StopSignal() as stop, bar(stage.name, stage.steps, trainer.step) as progress:
+    with StopSignal() as stop, bar(stage.name, stage.steps, trainer.step, shown=rank() == 0) as progress:
         while trainer.step < stage.steps:
             generator = torch.Generator().manual_seed((seed * 1_000_003 + trainer.step) * 64 + rank())
             values, stopping = trainer.advance(generator, stop.requested)
