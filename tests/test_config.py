@@ -152,6 +152,9 @@ def test_sections_that_do_not_fit_each_other_are_named(tmp_path):
         ("system.renderer.num_samples_per_ray=[8]", "num_samples_per_ray"),
         ("system.geometry.level_start=[0.0]", "level_start"),
         ("data.until=[1.0]", "one entry per stage"),
+        ("system.geometry.level_start=[0.1,0.2,0.3,0.4]", "begins at 0"),
+        ("system.guidance.anneal_until=0.0", "anneal_until"),
+        ("system.guidance.max_timestep=[1.0,0.5]", "from 0 to below 1"),
         ("data.batch_views=[4,6]", "multiples of n_view=4"),
     ):
         with pytest.raises(UserError, match=words):

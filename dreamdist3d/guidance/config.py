@@ -1,6 +1,7 @@
 """What can be set about score distillation. Torch-free."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass
@@ -20,7 +21,7 @@ class GuidanceConfig:
             a field can follow a tint only by filling with fog. 0 leaves x0 as it is.
     """
 
-    kind: str = "x0"
+    kind: Literal["x0", "sds"] = "x0"
     guidance_scale: float = 50.0
     recon_std_rescale: float = 0.5
     max_timestep: tuple[float, float] = (0.98, 0.50)
@@ -28,3 +29,10 @@ class GuidanceConfig:
     anneal_until: float = 0.8
     clamp_x0: bool = False
     background_tolerance: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.anneal_until <= 1:
+            raise ValueError(f"anneal_until is a share of the run above 0 and up to 1, not {self.anneal_until}")
+        levels = (*self.max_timestep, *self.min_timestep)
+        if not all(0 <= level < 1 for level in levels):
+            raise ValueError(f"max_timestep and min_timestep are noise levels from 0 to below 1, not {levels}")

@@ -114,3 +114,5 @@ class LiftConfig:
             raise ValueError("num_samples_per_ray needs one entry per entry of data.resolution")
         if len(self.geometry.levels) != len(self.geometry.level_start):
             raise ValueError("level_start needs one entry per entry of levels")
+        if self.geometry.level_start[0] != 0 or list(self.geometry.level_start) != sorted(self.geometry.level_start):
+            raise ValueError(f"level_start begins at 0 and never falls, unlike {self.geometry.level_start}")
