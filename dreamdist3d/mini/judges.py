@@ -41,44 +41,57 @@ def build_dino() -> ViTModel:
 
 
 def clip_stage(data: MiniDataset, tokenizer: CLIPTokenizer, model: CLIPModel, steps: int) -> Stage:
-    """Symmetric InfoNCE over pictures and captions (CLIP, Radford 2021).
+    """InfoNCE over pictures and captions (CLIP, Radford 2021), once with a detailed caption and once with the barest.
 
-    Pairs with the same caption in a batch are each other's positives, not negatives.
+    A small world repeats its captions: equal ones are one text, and all its pictures are its positives. Detailed
+    captions teach colours, which tell most pairs of a batch apart; the bare ones keep the family from being ignored.
     """
-    captions = [c for known in data.truth for c in known["captions"]]
-    ids = tokenize(tokenizer, captions)
-    _, same = ids.unique(dim=0, return_inverse=True)
+    ids = tokenize(tokenizer, [caption for known in data.truth for caption in known["captions"]])
+    ids = ids[:, : int((ids != tokenizer.eos_token_id).sum(dim=1).max()) + 1]
 
     def loss(generator: torch.Generator) -> dict[str, Tensor]:
         objects = torch.randperm(len(data), generator=generator)[: _CLIP_BATCH // world_size()]
         pictures = _augment(_pictures(data, objects, generator), generator, smallest=0.7)
-        rows = objects * CAPTIONS_PER_OBJECT + torch.randint(CAPTIONS_PER_OBJECT, objects.shape, generator=generator)
-        output = model(input_ids=ids[rows], pixel_values=pictures)
-        target = (same[rows][:, None] == same[rows][None]).float()
-        target = target / target.sum(dim=1, keepdim=True)
-        logits = output.logits_per_image
-        return {"loss": (F.cross_entropy(logits, target) + F.cross_entropy(logits.t(), target)) / 2}
+        detailed = torch.randint(CAPTIONS_PER_OBJECT - 1, objects.shape, generator=generator)
+        terms = []
+        rows = objects * CAPTIONS_PER_OBJECT
+        for caption in (detailed, CAPTIONS_PER_OBJECT - 1):
+            texts, chosen = ids[rows + caption].unique(dim=0, return_inverse=True)
+            terms.append((texts, chosen))
+        output = model(input_ids=torch.cat([texts for texts, _ in terms]), pixel_values=pictures)
+        split = output.logits_per_image.split([len(texts) for texts, _ in terms], dim=1)
+        return {"loss": sum(contrast(logits, chosen) for logits, (_, chosen) in zip(split, terms, strict=True)) / 2}
 
     return Stage(
-        name="clip", models={"clip": model}, loss=loss, steps=steps, lr=1e-3, weight_decay=0.05, ema_decay=0.99
+        name="clip", models={"clip": model}, loss=loss, steps=steps, lr=2e-3, weight_decay=0.05, ema_decay=0.99
     )
 
 
-def dino_stage(data: MiniDataset, model: ViTModel, steps: int) -> Stage:
-    """SimCLR's NT-Xent between two crops of one render (Chen 2020); no labels, no captions, mild colour jitter.
+def contrast(
+    logits: Tensor,  # [B, T]
+    chosen: Tensor,  # [B], each picture's text
+) -> Tensor:
+    """Symmetric cross-entropy: the text among the texts, and the pictures of a text among the pictures."""
+    positives = F.one_hot(chosen, logits.shape[1]).float().t()
+    positives = positives / positives.sum(dim=1, keepdim=True)
+    return (F.cross_entropy(logits, chosen) + F.cross_entropy(logits.t(), positives)) / 2
 
-    The projection head is thrown away after training.
+
+def dino_stage(data: MiniDataset, model: ViTModel, steps: int) -> Stage:
+    """SimCLR's NT-Xent (Chen 2020) between two views of one object; no labels, no captions, mild colour jitter.
+
+    The two views have backgrounds of their own, which would otherwise be all that the encoder looks at. The
+    projection head is thrown away after training.
     """
     head = nn.Sequential(nn.Linear(_VISION["hidden_size"], 192), nn.GELU(), nn.Linear(192, 64))
 
     def loss(generator: torch.Generator) -> dict[str, Tensor]:
         objects = torch.randperm(len(data), generator=generator)[: _DINO_BATCH // world_size()]
-        pictures = _pictures(data, objects, generator)
-        crops = torch.cat([_augment(pictures, generator, smallest=0.5) for _ in range(2)])
+        crops = torch.cat([_augment(_pictures(data, objects, generator), generator, smallest=0.6) for _ in range(2)])
         features = F.normalize(head(model(pixel_values=crops).last_hidden_state[:, 0]), dim=1)
         logits = features @ features.t() / _TEMPERATURE
         logits.fill_diagonal_(-1e9)
-        partner = torch.arange(len(crops)).roll(len(pictures))
+        partner = torch.arange(len(crops)).roll(len(objects))
         return {"loss": F.cross_entropy(logits, partner)}
 
     return Stage(

@@ -11,7 +11,7 @@ from dreamdist3d.mini import diffusion
 from dreamdist3d.mini.autoencoder import autoencoder_stage, build_autoencoder, measure_scaling, psnr, random_pictures
 from dreamdist3d.mini.captions import view_suffix
 from dreamdist3d.mini.diffusion import build_scheduler, diffusion_stage
-from dreamdist3d.mini.judges import clip_stage, dino_stage
+from dreamdist3d.mini.judges import clip_stage, contrast, dino_stage
 from dreamdist3d.mini.text import build_tokenizer, tokenize
 from tests.mini.tiny import tiny_world
 
@@ -181,20 +181,33 @@ class Scores(nn.Module):
         return SimpleNamespace(logits_per_image=self.logits)
 
 
-def test_clip_takes_equal_captions_for_equal(world, tokenizer):
-    """InfoNCE in both directions, the target spread over all pairs with the same caption."""
+def test_clip_reads_equal_captions_once_and_the_bare_ones_apart(world, tokenizer):
     model = Scores()
-    loss = clip_stage(world, tokenizer, model, 1).loss(seeded(1))["loss"]
-    ids, logits = model.ids.tolist(), model.logits.double().tolist()
-    count, total, repeated = len(ids), 0.0, 0
-    for i in range(count):
-        twins = [j for j in range(count) if ids[j] == ids[i]]
-        repeated += len(twins) > 1
-        for row in (logits[i], [line[i] for line in logits]):
-            norm = math.log(sum(math.exp(value) for value in row))
-            total -= sum(row[j] - norm for j in twins) / len(twins)
-    assert repeated > 1
-    assert float(loss) == pytest.approx(total / (2 * count), rel=1e-5)
+    clip_stage(world, tokenizer, model, 1).loss(seeded(1))
+    bare = {tuple(row) for row in tokenize(tokenizer, [k["captions"][-1] for k in world.truth]).tolist()}
+    width = model.ids.shape[1]
+    seen = [tuple(row) for row in model.ids.tolist()]
+    tail = [row for row in seen if row in {b[:width] for b in bare}]
+    assert len(set(seen)) == len(seen)
+    assert seen[-len(tail) :] == tail and len(tail) == len(bare)
+    assert all(set(b[width:]) <= {tokenizer.eos_token_id} for b in bare)  # nothing but padding was cut
+
+
+def test_contrast_spreads_a_text_over_all_its_pictures():
+    """InfoNCE in both directions, by hand."""
+    logits = torch.randn(5, 3, generator=seeded(3))
+    chosen = [0, 2, 0, 1, 0]
+    rows = logits.double().tolist()
+
+    def log_softmax(row, index):
+        return row[index] - math.log(sum(math.exp(value) for value in row))
+
+    pictures = -sum(log_softmax(rows[i], chosen[i]) for i in range(5)) / 5
+    texts = 0.0
+    for text in range(3):
+        column, own = [row[text] for row in rows], [i for i in range(5) if chosen[i] == text]
+        texts -= sum(log_softmax(column, i) for i in own) / len(own) / 3
+    assert float(contrast(logits, torch.tensor(chosen))) == pytest.approx((pictures + texts) / 2, rel=1e-5)
 
 
 class Features(nn.Module):
