@@ -15,8 +15,8 @@ from dreamdist3d.lift.occupancy import occupancy_of
 from dreamdist3d.lift.render import Rendering, render
 
 STILL_NAMES = ("front", "left", "back", "right")
-_STILL_SIZE, _TURNTABLE_SIZE, _TURNTABLE_FRAMES, _SILHOUETTE_SIZE = 192, 128, 24, 64
-_SAMPLES = 96
+_STILL_SIZE, _TURNTABLE_SIZE, _TURNTABLE_FRAMES, _SILHOUETTE_SIZE = 160, 96, 24, 64
+_SAMPLES = 64
 _ELEVATION_DEG = 15.0
 
 

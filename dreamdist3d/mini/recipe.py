@@ -42,8 +42,8 @@ class Recipe:
     heldout: int = 200
     autoencoder_steps: int = 4800
     diffusion_steps: int = 9500
-    clip_steps: int = 1400
-    dino_steps: int = 800
+    clip_steps: int = 1000
+    dino_steps: int = 500
     workers: int = os.cpu_count() or 1
 
 
