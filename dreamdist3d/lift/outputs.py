@@ -15,18 +15,21 @@ from dreamdist3d.lift.occupancy import occupancy_of
 from dreamdist3d.lift.render import Rendering, render
 
 STILL_NAMES = ("front", "left", "back", "right")
-_STILL_SIZE, _TURNTABLE_SIZE, _TURNTABLE_FRAMES, _SILHOUETTE_SIZE = 160, 96, 24, 64
-_SAMPLES = 64
+# At least; a lift at a higher resolution is shown at twice its own (stills) and at its own (turntable).
+_STILL_SIZE, _TURNTABLE_SIZE, _SAMPLES = 160, 96, 64
+_TURNTABLE_FRAMES, _SILHOUETTE_SIZE = 24, 64
 _ELEVATION_DEG = 15.0
 
 
 def save_views(field: Field, config: LiftConfig, folder: Path) -> None:
     """Write four stills (`front.png`, ...: azimuth 0, 90, 180, 270) and `turntable.webp` into `folder`."""
-    for name, azimuth in zip(STILL_NAMES, (0.0, 90.0, 180.0, 270.0), strict=True):
-        picture = _pictures(field, config, _ring(config, torch.tensor([azimuth])), _STILL_SIZE)[0]
+    lifted = config.data.resolution[-1]
+    still_size, turntable_size = max(_STILL_SIZE, 2 * lifted), max(_TURNTABLE_SIZE, lifted)
+    stills = _pictures(field, config, _ring(config, torch.arange(4) * 90.0), still_size)
+    for name, picture in zip(STILL_NAMES, stills, strict=True):
         write_atomic(folder / f"{name}.png", lambda path, p=picture: Image.fromarray(p).save(path))
     azimuths = torch.arange(_TURNTABLE_FRAMES) * (360.0 / _TURNTABLE_FRAMES)
-    frames = [Image.fromarray(p) for p in _pictures(field, config, _ring(config, azimuths), _TURNTABLE_SIZE)]
+    frames = [Image.fromarray(p) for p in _pictures(field, config, _ring(config, azimuths), turntable_size)]
     write_atomic(
         folder / "turntable.webp",
         lambda path: frames[0].save(path, save_all=True, append_images=frames[1:], duration=80, loop=0, quality=85),
@@ -57,8 +60,9 @@ def _renderings(field: Field, config: LiftConfig, cameras: Cameras, size: int) -
     white = torch.ones(3, device=device)
     with field.cached():
         occupancy = occupancy_of(field, config.renderer)
+        samples = max(_SAMPLES, config.renderer.num_samples_per_ray[-1])
         return [
-            render(field, cameras.at([i]).to(device), size, _SAMPLES, white, occupancy) for i in range(len(cameras.c2w))
+            render(field, cameras.at([i]).to(device), size, samples, white, occupancy) for i in range(len(cameras.c2w))
         ]
 
 
