@@ -92,7 +92,8 @@ def train(options: Options, method: str, seed: int) -> None:
 
 def compare_pictures(options: Options, seeds: range) -> None:
     """Every picture i of every method starts from noise i; "one noise" starts all from noise 0."""
-    rows, sheets = {"references": reference_row(options)}, {}
+    save_grid(in_rows(reference_pictures(options), 10), options.out / "references.png", 1)
+    rows, sheets = {"references": score(reference_pictures(options), options)}, {}
     with ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:
         jobs = list(product(METHODS, (False, True), seeds))
         made = dict(zip(jobs, pool.map(sample, *zip(*[(options, *job) for job in jobs], strict=True)), strict=True))
@@ -141,7 +142,7 @@ def compare_assets(options: Options, seeds: range) -> None:
         if not (run / "export" / "model.glb").exists()
     ]
     run_jobs(jobs, options.workers)
-    rows, sheet = {"references": reference_row(options)}, []
+    rows, sheet = {"references": score(reference_pictures(options), options)}, []
     for method in METHODS:
         views = [[torch.from_numpy(render_views(read_mesh(run / "export" / "model.glb"))) for run in runs[method, seed]]
                  for seed in seeds]  # fmt: skip
@@ -165,9 +166,8 @@ def overrides(options: Options, method: str, seed: int, run: Path) -> list[str]:
     ]
 
 
-def reference_row(options: Options) -> dict[str, float]:
-    pixels = load_references(options.out / "references", 128).pixels / 2 + 0.5
-    return score(pixels, options)
+def reference_pictures(options: Options) -> Tensor:
+    return load_references(options.out / "references", 128).pixels / 2 + 0.5
 
 
 def score(pictures: Tensor, options: Options) -> dict[str, float]:
