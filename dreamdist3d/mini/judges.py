@@ -18,6 +18,7 @@ from dreamdist3d.mini.text import WIDTH, text_config, tokenize
 
 _CLIP_BATCH, _DINO_BATCH = 96, 96
 _TEMPERATURE = 0.15
+_GRAY_SHARE = 0.4
 _VISION = {
     "hidden_size": 96,
     "intermediate_size": 288,
@@ -78,16 +79,17 @@ def contrast(
 
 
 def dino_stage(data: MiniDataset, model: ViTModel, steps: int) -> Stage:
-    """SimCLR's NT-Xent (Chen 2020) between two views of one object; no labels, no captions, mild colour jitter.
+    """SimCLR's NT-Xent (Chen 2020) between two views of one object; no labels, no captions.
 
-    The two views have backgrounds of their own, which would otherwise be all that the encoder looks at. The
-    projection head is thrown away after training.
+    The two views have backgrounds of their own, and some are gray: background or colour alone would otherwise be
+    all that the encoder looks at. The projection head is thrown away after training.
     """
     head = nn.Sequential(nn.Linear(_VISION["hidden_size"], 192), nn.GELU(), nn.Linear(192, 64))
 
     def loss(generator: torch.Generator) -> dict[str, Tensor]:
         objects = torch.randperm(len(data), generator=generator)[: _DINO_BATCH // world_size()]
         crops = torch.cat([_augment(_pictures(data, objects, generator), generator, smallest=0.6) for _ in range(2)])
+        crops = _some_gray(crops, generator)
         features = F.normalize(head(model(pixel_values=crops).last_hidden_state[:, 0]), dim=1)
         logits = features @ features.t() / _TEMPERATURE
         logits.fill_diagonal_(-1e9)
@@ -118,3 +120,10 @@ def _augment(pictures: Tensor, generator: torch.Generator, smallest: float) -> T
     gain = 1 + 0.3 * (torch.rand(len(pictures), 1, 1, 1, generator=generator) - 0.5)
     lift = 0.2 * (torch.rand(len(pictures), 1, 1, 1, generator=generator) - 0.5)
     return (torch.stack(out) * gain + lift).clamp(-1, 1)
+
+
+def _some_gray(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    """A share `_GRAY_SHARE` of the pictures without their colours."""
+    gray = v2.functional.rgb_to_grayscale(pictures, num_output_channels=3)
+    is_gray = torch.rand(len(pictures), 1, 1, 1, generator=generator) < _GRAY_SHARE
+    return torch.where(is_gray, gray, pictures)

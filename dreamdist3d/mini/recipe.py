@@ -42,8 +42,8 @@ class Recipe:
     heldout: int = 200
     autoencoder_steps: int = 4800
     diffusion_steps: int = 9500
-    clip_steps: int = 1000
-    dino_steps: int = 500
+    clip_steps: int = 2200
+    dino_steps: int = 900
     workers: int = os.cpu_count() or 1
 
 
