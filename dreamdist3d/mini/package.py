@@ -7,7 +7,7 @@ import torch
 from diffusers import AutoencoderTiny, UNet2DConditionModel
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPTokenizer, ViTImageProcessor, ViTModel
 
-from dreamdist3d.files import write_json, write_text
+from dreamdist3d.files import read_json, write_json, write_text
 from dreamdist3d.mini.dataset import VIEWS_PER_SET
 from dreamdist3d.mini.diffusion import build_scheduler
 from dreamdist3d.mini.render import IMAGE_SIZE
@@ -23,6 +23,7 @@ def package_backbone(source: Path, target: Path) -> None:
     with quiet_loading():
         for part, kind in parts.items():
             kind.from_pretrained(source / part).to(_HALF).save_pretrained(target / part)
+            _forget_origin(target / part / "config.json")
     build_scheduler().save_pretrained(target / "scheduler")
     index = {
         "_class_name": "StableDiffusionPipeline",
@@ -52,6 +53,13 @@ def package_judges(source: Path, target: Path) -> None:
     save_tokenizer(CLIPTokenizer.from_pretrained(source / "clip"), target / "clip")
     CLIPImageProcessor(**processing).save_pretrained(target / "clip")
     ViTImageProcessor(**processing).save_pretrained(target / "dino")
+
+
+def _forget_origin(config: Path) -> None:
+    """Drop the training folder's path, which diffusers writes into a model's configuration."""
+    values = read_json(config)
+    values.pop("_name_or_path", None)
+    write_json(config, values)
 
 
 def save_tokenizer(tokenizer: CLIPTokenizer, folder: Path) -> None:
