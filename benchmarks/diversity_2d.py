@@ -93,10 +93,10 @@ def train(options: Options, method: str, seed: int) -> None:
 def compare_pictures(options: Options, seeds: range) -> None:
     """Every picture i of every method starts from noise i; "one noise" starts all from noise 0."""
     save_grid(in_rows(reference_pictures(options), 10), options.out / "references.png", 1)
-    rows, sheets = {"references": score(reference_pictures(options), options)}, {}
     with ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:
         jobs = list(product(METHODS, (False, True), seeds))
         made = dict(zip(jobs, pool.map(sample, *zip(*[(options, *job) for job in jobs], strict=True)), strict=True))
+    rows, sheets = {"references": score(reference_pictures(options), options)}, {}
     for method, one_noise in product(METHODS, (False, True)):
         name = f"{method}{', one noise' if one_noise else ''}"
         rows[name] = averaged([score(made[method, one_noise, seed], options) for seed in seeds])
