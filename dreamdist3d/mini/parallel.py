@@ -1,7 +1,7 @@
 """Data-parallel training on the cores of one machine: one single-threaded process each.
 
-On small networks this beats one process with many threads (measured on two cores: 0.42 against 0.9 CPU
-seconds for a diffusion step), and it does not collapse when something else wants a core.
+On small networks the threads of one process mostly wait for each other, and all the more when something
+else wants a core.
 """
 
 import os
