@@ -15,24 +15,7 @@ from dreamdist3d.errors import UserError
 from dreamdist3d.prompts import LearnConfig, PromptDistribution, SoftPromptEncoder, learn, load_references, preset_for
 from dreamdist3d.prompts.latents import encode_references
 from dreamdist3d.prompts.learner import Learner
-from tests.prompts.tiny import WIDTH, TinyBackbone, tiny_text_encoder, tiny_tokenizer, write_pictures
-
-CONFIG = LearnConfig(prompts=3, tokens=2, samples=2, batch=4, steps=12, lr=1e-2, prefix="a photo of", seed=5)
-
-
-@pytest.fixture
-def backbone(tmp_path):
-    return TinyBackbone(tmp_path / "tokenizer")
-
-
-@pytest.fixture
-def references(tmp_path):
-    return load_references(write_pictures(tmp_path / "pictures", 5), 8)
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "out" / "d.safetensors"
+from tests.prompts.tiny import CONFIG, WIDTH, tiny_text_encoder, tiny_tokenizer, write_pictures
 
 
 def test_learning_writes_a_distribution_and_nothing_else(backbone, references, out):

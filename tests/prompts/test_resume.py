@@ -11,26 +11,10 @@ from pathlib import Path
 import pytest
 
 from dreamdist3d.errors import Stopped, UserError
-from dreamdist3d.prompts import LearnConfig, learn, load_references
-from tests.prompts.tiny import TinyBackbone, write_pictures
+from dreamdist3d.prompts import learn, load_references
+from tests.prompts.tiny import CONFIG, TinyBackbone, write_pictures
 
-CONFIG = LearnConfig(prompts=3, tokens=2, samples=2, batch=4, steps=12, lr=1e-2, prefix="a photo of", seed=5)
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def backbone(tmp_path):
-    return TinyBackbone(tmp_path / "tokenizer")
-
-
-@pytest.fixture
-def references(tmp_path):
-    return load_references(write_pictures(tmp_path / "pictures", 5), 8)
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "out" / "d.safetensors"
 
 
 def stopping_at(backbone, call, number=signal.SIGINT):
@@ -64,7 +48,7 @@ import sys, time
 from pathlib import Path
 from dreamdist3d.errors import UserError
 from dreamdist3d.prompts import LearnConfig, learn, load_references
-from tests.prompts.tiny import TinyBackbone
+from tests.prompts.tiny import CONFIG, TinyBackbone
 
 folder = Path(sys.argv[1])
 backbone = TinyBackbone(folder / "tokenizer")

@@ -9,9 +9,12 @@ from diffusers import DDPMScheduler
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from dreamdist3d.prompts import LearnConfig
+
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 WORDS = ("a", "photo", "of", "cat", "dog", "red", "at", "night", "front", "view")
 WIDTH, LENGTH = 16, 16
+CONFIG = LearnConfig(prompts=3, tokens=2, samples=2, batch=4, steps=12, lr=1e-2, prefix="a photo of", seed=5)
 
 
 def tiny_tokenizer(folder: Path, pad: str = EOS) -> CLIPTokenizer:
