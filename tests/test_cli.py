@@ -61,7 +61,8 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_commands_offer_the_settings_of_the_library() -> None:
-    from dreamdist3d.cli import LearnSettings, RecipeSettings
+    from dreamdist3d.cli.distributions import LearnSettings
+    from dreamdist3d.cli.miniature import RecipeSettings
     from dreamdist3d.mini.recipe import Recipe
     from dreamdist3d.prompts import LearnConfig
 

@@ -1,0 +1,43 @@
+"""The commands: each parses, calls one function of the library, and prints where the result is.
+
+Nothing heavy is imported before a command is chosen, so that `--help` answers at once.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from tyro.conf import FlagCreatePairsOff
+from tyro.extras import SubcommandApp
+
+from dreamdist3d.cli.distributions import learn
+from dreamdist3d.cli.miniature import mini
+from dreamdist3d.cli.road import demo, evaluate, export, launch
+from dreamdist3d.errors import UserError
+
+app = SubcommandApp()
+for _command in (learn, launch, export, evaluate, demo):
+    app.command(_command)
+app.command(mini, name="mini", help="The miniature world: train its backbone, render reference images.")
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """`dreamdist3d COMMAND ...`: the exit code, 0 when the command did its work."""
+    return _guarded(lambda: app.cli(prog="dreamdist3d", args=args, config=(FlagCreatePairsOff,)))
+
+
+def launch_main(args: Sequence[str] | None = None) -> int:
+    """`launch.py --config ...`: the same as `dreamdist3d launch --config ...`."""
+    return main(["launch", *(sys.argv[1:] if args is None else args)])
+
+
+def _guarded(command: Callable[[], None]) -> int:
+    """Errors of the user become one line and an exit code; all others are bugs and show where they are."""
+    try:
+        command()
+    except UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return 130
+    return 0
