@@ -28,17 +28,26 @@ from dreamdist3d.typed import accepts, annotation_of, build, unknown_key
 class PromptProcessorConfig:
     """What the run is conditioned on: a draw of a distribution, or, without one, a plain text.
 
-    `prefix` and `suffix` replace the distribution's stored ones; null keeps them. `draw_seed` null
-    draws a fresh one, once per run.
+    `distribution` is a file or a list of files, which `composition` (blend or mixture) and `weights`
+    make one. `prefix` and `suffix` replace the distribution's stored ones; null keeps them. `draw_seed`
+    null draws a fresh one, once per run; `antithetic` takes its twin on the other side of the mean.
     """
 
-    distribution: str | None = None
+    distribution: str | list[str] | None = None
+    weights: list[float] | None = None
+    composition: Literal["blend", "mixture"] = "blend"
     prompt: str = ""
     prefix: str | None = None
     suffix: str | None = None
     gamma: float = 1.0
     draw_seed: int | None = None
+    antithetic: bool = False
     negative_prompt: str = ""
+
+    @property
+    def files(self) -> list[str]:
+        """The distribution files by name; none for a plain text."""
+        return [self.distribution] if isinstance(self.distribution, str) else list(self.distribution or ())
 
 
 @dataclass(frozen=True)
@@ -178,7 +187,9 @@ def _parsed(override: str) -> dict[str, Any]:
 
 
 def _override_value(text: str, annotation: Any, override: str) -> Any:
-    if accepts(annotation, str) and not (text == "null" and accepts(annotation, type(None))):
+    is_null = text == "null" and accepts(annotation, type(None))
+    is_list = text.startswith("[") and accepts(annotation, list)
+    if accepts(annotation, str) and not (is_null or is_list):
         # Words for a text are taken as they are: YAML would make a number of tag=007 and a map of "a: b".
         return text
     try:

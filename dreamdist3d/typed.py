@@ -42,8 +42,8 @@ def annotation_of(cls: type, key: str) -> Any:
 
 
 def accepts(annotation: Any, kind: type) -> bool:
-    """Whether a declared type is `kind` or a union that has it."""
-    return annotation is kind or kind in _alternatives(annotation)
+    """Whether a declared type is `kind`, such as `str` or any `list`, or a union that has it."""
+    return any(kind in (choice, get_origin(choice)) for choice in (annotation, *_alternatives(annotation)))
 
 
 def known_keys(cls: type, prefix: str = "") -> Iterator[str]:

@@ -71,6 +71,16 @@ def test_null_clears_a_text_that_may_be_missing() -> None:
     assert config.system.prompt_processor.prefix is None
 
 
+def test_a_list_of_files_can_be_given_on_the_command_line() -> None:
+    key = "system.prompt_processor.distribution"
+    for text, expected in (
+        ("[a.safetensors, b.safetensors]", ["a.safetensors", "b.safetensors"]),
+        ("a b.st", ["a b.st"]),
+    ):
+        assert load_config(SHIPPED[0], [f"{key}={text}"]).system.prompt_processor.files == expected
+    assert load_config(SHIPPED[0]).system.prompt_processor.files == []
+
+
 def test_interpolations(tmp_path: Path) -> None:
     path = write(tmp_path, "name: ${tag}-x\nseed: ${trainer.max_steps}\n")
     config = load_config(path, ["tag=deep", "exp_root_dir=out/${name}"])

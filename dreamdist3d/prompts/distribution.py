@@ -8,13 +8,18 @@ import torch
 from torch import Tensor
 
 from dreamdist3d.errors import UserError
-from dreamdist3d.prompts.draw import Covariance, Moments, PromptDraw, check_covariance
+from dreamdist3d.prompts.draw import PromptDraw
 from dreamdist3d.prompts.encoder import SoftPromptEncoder
-from dreamdist3d.prompts.storage import as_float32, read_tokens, write_tokens
+from dreamdist3d.prompts.moments import Covariance, Moments, check_covariance
+from dreamdist3d.prompts.source import PromptSource
+from dreamdist3d.prompts.storage import Stored, as_float32, read_stored, write_stored
+
+FORMAT = "dreamdist3d-distribution-1"
+_DESCRIBED = ("covariance", "encoder_fingerprint", "prefix", "suffix")
 
 
 @dataclass(frozen=True, eq=False)
-class PromptDistribution:
+class PromptDistribution(PromptSource):
     """K prompts of M soft tokens, and the kind of Gaussian they span (DreamDistribution, section 3.2).
 
     The tokens live at the INPUT of a text encoder, the Gaussian at its output: `moments` joins the two.
@@ -32,7 +37,7 @@ class PromptDistribution:
 
     def __post_init__(self) -> None:
         check_covariance(self.covariance)
-        object.__setattr__(self, "tokens", as_float32(self.tokens))
+        object.__setattr__(self, "tokens", as_float32(self.tokens, "tokens", "prompts, tokens, width"))
 
     @property
     def content_hash(self) -> str:
@@ -48,7 +53,7 @@ class PromptDistribution:
         Raises:
             UserError: the folder cannot be written.
         """
-        write_tokens(Path(path), self.tokens, {**self.metadata, **self._described()})
+        write_stored(Path(path), FORMAT, {"tokens": self.tokens}, {**self.metadata, **self._described()})
 
     @classmethod
     def load(cls, path: Path) -> "PromptDistribution":
@@ -57,14 +62,21 @@ class PromptDistribution:
         Raises:
             UserError: anything wrong with the file, in one line that names it.
         """
-        tokens, metadata = read_tokens(Path(path))
+        return cls.from_stored(read_stored(Path(path)))
+
+    @classmethod
+    def from_stored(cls, stored: Stored) -> "PromptDistribution":
+        """From a file's content.
+
+        Raises:
+            UserError: it is of another format, lacks something, or holds odd numbers.
+        """
+        stored.require(FORMAT, "tokens")
+        described = stored.take(*_DESCRIBED)
         try:
-            described = {key: metadata.pop(key) for key in _DESCRIBED}
-            return cls(tokens=tokens, metadata=metadata, **described)
-        except KeyError as error:
-            raise UserError(f"{path} lacks the metadata {error}: it is no whole distribution file.") from error
+            return cls(tokens=stored.tensors["tokens"], metadata=stored.metadata, **described)
         except UserError as error:
-            raise UserError(f"{path}: {error}") from error
+            raise UserError(f"{stored.path}: {error}") from error
 
     @torch.no_grad()
     def moments(self, encoder: SoftPromptEncoder, prefix: str | None = None, suffix: str | None = None) -> Moments:
@@ -80,27 +92,23 @@ class PromptDistribution:
         """
         prefix = self.prefix if prefix is None else prefix
         suffix = self.suffix if suffix is None else suffix
-        return Moments.of(encoder.encode(self.tokens, prefix, suffix).hidden, self.covariance)
+        features = encoder.encode(self.tokens, prefix, suffix)
+        return Moments.of(features.hidden, self.covariance, int(features.ends[0]))
 
-    def draw(self, seed: int, gamma: float = 1.0) -> PromptDraw:
-        """The draw `seed` of this kind of distribution; `gamma` scales its distance from the mean.
+    def draw(
+        self,
+        seed: int,
+        gamma: float = 1.0,
+        prefix: str | None = None,
+        suffix: str | None = None,
+        antithetic: bool = False,
+    ) -> PromptDraw:
+        """As `PromptSource.draw`, of this covariance."""
+        return PromptDraw(seed, gamma, self.covariance, antithetic, prefix, suffix)
 
-        Raises:
-            UserError: a seed outside 0..2^32-1, a gamma that is negative or not finite.
-        """
-        return PromptDraw(seed, gamma, self.covariance)
-
-    def check_encoder(self, fingerprint: str) -> None:
-        """Raise a UserError unless `fingerprint` is the one the prompts were learned with."""
-        if fingerprint != self.encoder_fingerprint:
-            learned = self.metadata.get("backbone", "another backbone")
-            raise UserError(
-                f"the distribution was learned with another text encoder ({learned}, {self.encoder_fingerprint[:12]}; "
-                f"this one is {fingerprint[:12]}): use that backbone, or learn again with this one."
-            )
+    def moments_for(self, draw: PromptDraw, encoder: SoftPromptEncoder) -> Moments:
+        """`moments` under the draw's words."""
+        return self.moments(encoder, draw.prefix, draw.suffix)
 
     def _described(self) -> dict[str, str]:
         return {key: getattr(self, key) for key in _DESCRIBED}
-
-
-_DESCRIBED = ("covariance", "encoder_fingerprint", "prefix", "suffix")

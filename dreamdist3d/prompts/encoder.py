@@ -16,7 +16,12 @@ class PromptFeatures:
     """What the text encoder makes of K prompts."""
 
     hidden: Tensor  # [K, L, D], last hidden state after the final layer norm: what the UNet attends to
-    pooled: Tensor  # [K, D], `hidden` at each prompt's end-of-text token
+    ends: Tensor  # [K] int64, position of each prompt's end-of-text token
+
+    @property
+    def pooled(self) -> Tensor:
+        """[K, D], `hidden` at each prompt's end-of-text token."""
+        return self.hidden[torch.arange(len(self.hidden), device=self.hidden.device), self.ends]
 
 
 class SoftPromptEncoder:
@@ -68,6 +73,13 @@ class SoftPromptEncoder:
             self._check_length(len(words), f"the text {text!r}")
         return self._run(prompts)
 
+    def vocabulary(self) -> tuple[Tensor, list[str]]:
+        """The embeddings [V, d] of all words but the special marks, float32 on the CPU, and the words."""
+        special = set(self._tokenizer.all_special_ids)
+        entries = sorted((index, word) for word, index in self._tokenizer.get_vocab().items() if index not in special)
+        rows = self._embedding.weight.detach()[[index for index, _ in entries]]
+        return rows.float().cpu(), [word.replace("</w>", "") for _, word in entries]
+
     @property
     def _pad_id(self) -> int:
         pad = self._tokenizer.pad_token_id
@@ -92,7 +104,7 @@ class SoftPromptEncoder:
         hidden = self._model(input_ids=torch.tensor(ids, device=device))[0]
         # Known by construction: a search by id would stumble over pads equal to EOS or vectors in between.
         ends = torch.tensor([len(row) - 1 for row in rows], device=device)
-        return PromptFeatures(hidden, hidden[torch.arange(len(rows), device=device), ends])
+        return PromptFeatures(hidden, ends)
 
     @contextmanager
     def _spliced(self, tokens: Tensor, start: int) -> Iterator[None]:

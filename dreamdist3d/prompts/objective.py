@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dreamdist3d.backbones import Backbone, add_noise, diffusion_target
-from dreamdist3d.prompts.draw import Moments
 from dreamdist3d.prompts.encoder import PromptFeatures
+from dreamdist3d.prompts.moments import Moments
 from dreamdist3d.prompts.settings import LearnConfig
 
 

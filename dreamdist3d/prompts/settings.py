@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dreamdist3d.errors import UserError
-from dreamdist3d.prompts.draw import Covariance, check_covariance
+from dreamdist3d.prompts.moments import Covariance, check_covariance
 
 if TYPE_CHECKING:
     from dreamdist3d.backbones import Backbone

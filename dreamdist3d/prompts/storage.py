@@ -1,10 +1,8 @@
-"""A prompt distribution on disk: one safetensors file with the tensor `tokens` and string metadata.
-
-Metadata: `format`, `covariance`, `encoder_fingerprint`, `prefix`, `suffix`, and any facts about the training.
-"""
+"""Distributions on disk: a safetensors file of a few tensors, with string metadata that says its format."""
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,19 +13,53 @@ from torch import Tensor
 from dreamdist3d.errors import UserError
 from dreamdist3d.files import write_atomic
 
-FORMAT = "dreamdist3d-distribution-1"
-TENSOR = "tokens"
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 
 
-def write_tokens(path: Path, tokens: Tensor, metadata: Mapping[str, str]) -> None:
-    """Atomically write [K, M, d] tokens; equal content makes equal bytes."""
-    blob = _in_order(save({TENSOR: tokens.contiguous()}, {**metadata, "format": FORMAT}))
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """What a distribution file holds."""
+
+    path: Path
+    format: str
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str]  # without `format`
+
+    def take(self, *keys: str) -> dict[str, str]:
+        """Remove these entries of the metadata and return them.
+
+        Raises:
+            UserError: one is missing.
+        """
+        try:
+            return {key: self.metadata.pop(key) for key in keys}
+        except KeyError as error:
+            raise UserError(f"{self.path} lacks the metadata {error}: it is no whole distribution file.") from error
+
+    def require(self, format: str, *names: str) -> "Stored":
+        """Itself, if it is of this format and holds exactly these tensors.
+
+        Raises:
+            UserError: it is not or does not.
+        """
+        if self.format != format:
+            raise UserError(f"{self.path} is a {self.format} file, not {format}: open it with load_distribution.")
+        if sorted(names) != sorted(self.tensors):
+            raise UserError(
+                f"{self.path} holds {_listed(self.tensors)}, not {_listed(names)}: it is no whole distribution file."
+            )
+        return self
+
+
+def write_stored(path: Path, format: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Atomically write tensors and metadata; equal content makes equal bytes."""
+    plain = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    blob = _in_order(save(plain, {**metadata, "format": format}))
     write_atomic(path, lambda temporary: temporary.write_bytes(blob))
 
 
-def read_tokens(path: Path) -> tuple[Tensor, dict[str, str]]:
-    """The tokens, of any shape, and the metadata without `format`.
+def read_stored(path: Path) -> Stored:
+    """Read any distribution file.
 
     Raises:
         UserError: missing, a folder, a pickle, truncated, no safetensors, or not a distribution.
@@ -36,15 +68,36 @@ def read_tokens(path: Path) -> tuple[Tensor, dict[str, str]]:
         raise UserError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}: name a distribution file.")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata, names = dict(file.metadata() or {}), list(file.keys())
-            tokens = file.get_tensor(TENSOR) if names == [TENSOR] else None
+            metadata = dict(file.metadata() or {})
+            # A stranger's file may be gigabytes of weights: look at what it says before reading it.
+            tensors = {n: file.get_tensor(n) for n in file.keys()} if "format" in metadata else {}  # noqa: SIM118
+            names = list(file.keys())
     except (SafetensorError, OSError) as error:
         raise _unreadable(path, error) from error
-    if tokens is None:
-        raise UserError(f"{path} holds {_listed(names)}, not one tensor called {TENSOR!r}: it is no distribution file.")
-    if metadata.pop("format", None) != FORMAT:
-        raise UserError(f"{path} does not say it is a {FORMAT} file: learn it anew with this version.")
-    return tokens, metadata
+    format = metadata.pop("format", "")
+    if not format.startswith("dreamdist3d-"):
+        raise UserError(
+            f"{path} holds {_listed(names)} and does not say it is a dreamdist3d distribution: give the file that "
+            "`learn` wrote, or `dreamdist3d convert` it."
+        )
+    return Stored(path, format, tensors, metadata)
+
+
+def as_float32(tensor: Tensor, name: str, dimensions: str) -> Tensor:
+    """Detached, contiguous float32 on the CPU.
+
+    Args:
+        dimensions: their names, e.g. "prompts, tokens, width".
+
+    Raises:
+        UserError: another rank, an empty dimension, or numbers that are not finite.
+    """
+    if tensor.ndim != len(dimensions.split(",")) or 0 in tensor.shape:
+        raise UserError(f"the tensor {name!r} has the shape {list(tensor.shape)}, not [{dimensions}].")
+    tensor = tensor.detach().to("cpu", torch.float32).contiguous()
+    if not torch.isfinite(tensor).all():
+        raise UserError(f"the tensor {name!r} holds numbers that are not finite: learn it again.")
+    return tensor
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
@@ -56,7 +109,7 @@ def _unreadable(path: Path, error: Exception) -> UserError:
     if start.startswith((_ZIP, _PICKLE)):
         return UserError(
             f"{path} looks like a pickle (.pt, .bin, .ckpt) and is refused, because loading it could run code: "
-            "give the .safetensors file."
+            "give the .safetensors file, or `dreamdist3d convert` it."
         )
     # Eight bytes of length, then a JSON header: what begins so and cannot be read was cut or damaged.
     if start[8:] in (b"", b"{"):
@@ -64,9 +117,10 @@ def _unreadable(path: Path, error: Exception) -> UserError:
     return UserError(f"{path} is not a safetensors file ({error}): give the file that `learn` wrote.")
 
 
-def _listed(names: list[str]) -> str:
-    shown = ", ".join(repr(name) for name in sorted(names)[:4]) or "no tensor"
-    return shown + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+def _listed(names: object) -> str:
+    ordered = sorted(names)
+    shown = ", ".join(repr(name) for name in ordered[:4]) or "no tensor"
+    return shown + (f" and {len(ordered) - 4} more" if len(ordered) > 4 else "")
 
 
 def _in_order(blob: bytes) -> bytes:
@@ -75,17 +129,3 @@ def _in_order(blob: bytes) -> bytes:
     header = json.dumps(json.loads(blob[8:end]), sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
     return len(header).to_bytes(8, "little") + header + blob[end:]
-
-
-def as_float32(tokens: Tensor) -> Tensor:
-    """Detached, contiguous float32 [K, M, d] on the CPU.
-
-    Raises:
-        UserError: another rank, an empty dimension, or numbers that are not finite.
-    """
-    if tokens.ndim != 3 or 0 in tokens.shape:
-        raise UserError(f"the tensor {TENSOR!r} has the shape {list(tokens.shape)}, not [prompts, tokens, width].")
-    tokens = tokens.detach().to("cpu", torch.float32).contiguous()
-    if not torch.isfinite(tokens).all():
-        raise UserError(f"the tensor {TENSOR!r} holds numbers that are not finite: learn it again.")
-    return tokens

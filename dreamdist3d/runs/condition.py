@@ -10,7 +10,7 @@ from torch import Tensor
 from dreamdist3d.backbones import Backbone
 from dreamdist3d.config import PromptProcessorConfig
 from dreamdist3d.errors import UserError
-from dreamdist3d.prompts import PromptDistribution, PromptDraw, SoftPromptEncoder
+from dreamdist3d.prompts import PromptDraw, PromptSource, SoftPromptEncoder, open_distributions
 
 
 @dataclass(frozen=True)
@@ -20,17 +20,17 @@ class Condition:
     text: Tensor  # [L, D]
     negative: Tensor  # [L, D]
     draw: dict[str, Any] | None
-    distribution: dict[str, str] | None
+    distribution: dict[str, Any] | None
 
 
-def open_distribution(processor: PromptProcessorConfig) -> PromptDistribution | None:
+def open_distribution(processor: PromptProcessorConfig) -> PromptSource | None:
     """The distribution a run draws from, or None for a plain text prompt.
 
     Raises:
-        UserError: neither a distribution nor a prompt is given, or the file is not one.
+        UserError: neither a distribution nor a prompt is given, a file is not one, or they cannot be composed.
     """
-    if processor.distribution is not None:
-        return PromptDistribution.load(Path(processor.distribution))
+    if processor.files:
+        return open_distributions([Path(name) for name in processor.files], processor.weights, processor.composition)
     if not processor.prompt.strip():
         raise UserError(
             "nothing to make: give system.prompt_processor.distribution=FILE.safetensors (made by `dreamdist3d learn`) "
@@ -42,7 +42,7 @@ def open_distribution(processor: PromptProcessorConfig) -> PromptDistribution | 
 @torch.no_grad()
 def encode_condition(
     processor: PromptProcessorConfig,
-    distribution: PromptDistribution | None,
+    distribution: PromptSource | None,
     backbone: Backbone,
     recorded_draw: dict[str, Any] | None,
 ) -> Condition:
@@ -55,9 +55,12 @@ def encode_condition(
     negative = encoder.encode_text([processor.negative_prompt]).hidden[0]
     if distribution is None:
         return Condition(encoder.encode_text([processor.prompt]).hidden[0], negative, None, None)
-    moments = distribution.moments(encoder, processor.prefix, processor.suffix)
+    draw = distribution.draw(
+        processor.draw_seed, processor.gamma, processor.prefix, processor.suffix, processor.antithetic
+    )
+    moments = distribution.moments_for(draw, encoder)
     if recorded_draw is not None:
         PromptDraw.from_dict(recorded_draw, moments)
-    draw = distribution.draw(processor.draw_seed, processor.gamma)
-    source = {"path": str(Path(processor.distribution).resolve()), "sha256": distribution.content_hash}
+    paths = [str(Path(name).resolve()) for name in processor.files]
+    source = {"path": paths[0] if len(paths) == 1 else paths, "sha256": distribution.content_hash}
     return Condition(draw.embed(moments), negative, draw.to_dict(moments), source)

@@ -25,7 +25,7 @@ class Manifest:
 
     Args:
         draw: seed, gamma, covariance and omega_sha256; None for a plain text prompt.
-        distribution: path and sha256 (of its content, not of the file); None for a plain text prompt.
+        distribution: path, or a list of them, and sha256 (of the content, not of the file); None for a plain text.
         config: the resolved configuration.
         backbone: name, source and, as sha256, the text encoder's fingerprint.
         timings: seconds per phase, summed over restarts.
@@ -34,7 +34,7 @@ class Manifest:
 
     state: State = "pending"
     draw: dict[str, Any] | None = None
-    distribution: dict[str, str] | None = None
+    distribution: dict[str, Any] | None = None
     config: dict[str, Any] = field(default_factory=dict)
     backbone: dict[str, str] | None = None
     versions: dict[str, str] = field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -149,7 +149,7 @@ def _record(config: RunConfig, condition: Condition, backbone: Backbone, recorde
     )
 
 
-def _check_same(trial: Trial, what: str, recorded: dict[str, str] | None, now: str | None) -> None:
+def _check_same(trial: Trial, what: str, recorded: dict[str, Any] | None, now: str | None) -> None:
     was = (recorded or {}).get("sha256")
     if was != now:
         raise UserError(

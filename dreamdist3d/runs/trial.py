@@ -89,8 +89,9 @@ def locate(config: RunConfig) -> tuple[Trial, RunConfig]:
 
 def default_tag(processor: PromptProcessorConfig, seed: int) -> str:
     """`<distribution's name>-<draw seed>`, or `<prompt>-<seed>` for a plain text."""
-    if processor.distribution:
-        return f"{safe_name(Path(processor.distribution).stem)}-{processor.draw_seed}"
+    if processor.files:
+        names = "+".join(Path(name).stem for name in processor.files)
+        return f"{safe_name(names)}-{processor.draw_seed}{'-twin' if processor.antithetic else ''}"
     return f"{safe_name(processor.prompt)}-{seed}"
 
 
@@ -106,7 +107,7 @@ def _owner(checkpoint: Path) -> Trial:
 
 
 def _with_seed(processor: PromptProcessorConfig) -> PromptProcessorConfig:
-    if processor.distribution is None or processor.draw_seed is not None:
+    if not processor.files or processor.draw_seed is not None:
         return processor
     return replace(processor, draw_seed=secrets.randbits(_SEED_BITS))
 

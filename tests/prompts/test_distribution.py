@@ -1,6 +1,7 @@
 """The distribution's file, its errors, and its moments under other words."""
 
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from safetensors.torch import save_file
 
 from dreamdist3d.errors import UserError
 from dreamdist3d.prompts import PromptDistribution, SoftPromptEncoder
-from dreamdist3d.prompts.storage import FORMAT
+from dreamdist3d.prompts.distribution import FORMAT
 from tests.prompts.tiny import WIDTH, tiny_text_encoder, tiny_tokenizer
 
 METADATA = {"format": FORMAT, "covariance": "low_rank", "encoder_fingerprint": "ab", "prefix": "", "suffix": ""}
@@ -75,10 +76,13 @@ def test_the_content_hash_tells_all_that_decides_a_draw():
 def test_moments_use_the_stored_words_unless_told_otherwise(encoder):
     distribution = a_distribution(suffix="at night")
     hidden = encoder.encode(distribution.tokens, "a photo of", "at night").hidden
-    assert torch.equal(distribution.moments(encoder).hidden, hidden)
+    made = distribution.moments(encoder)
+    torch.testing.assert_close(made.mu, hidden.mean(0))
+    torch.testing.assert_close(made.directions, (hidden - hidden.mean(0)) / 3**0.5)
     edited = distribution.moments(encoder, prefix="", suffix="")
-    assert torch.equal(edited.hidden, encoder.encode(distribution.tokens).hidden)
-    assert edited.covariance == "low_rank" and not edited.hidden.requires_grad
+    torch.testing.assert_close(edited.mu, encoder.encode(distribution.tokens).hidden.mean(0))
+    assert edited.covariance == "low_rank" and not edited.mu.requires_grad
+    assert (made.end, edited.end) == (1 + 3 + 2 + 2, 1 + 2)
 
 
 def test_view_suffixes_change_the_moments_and_not_omega(encoder):
@@ -88,8 +92,34 @@ def test_view_suffixes_change_the_moments_and_not_omega(encoder):
     assert not torch.equal(front.mu, back.mu) and not torch.equal(front.sigma, back.sigma)
     assert torch.equal(draw.omega(front), draw.omega(back))
     for moments in (front, back):
-        offset = torch.einsum("k,kld->ld", draw.omega(moments), moments.hidden - moments.mu) / 3**0.5
+        offset = torch.einsum("k,kld->ld", draw.omega(moments), moments.directions)
         torch.testing.assert_close(draw.embed(moments), moments.mu + 1.5 * offset)
+
+
+def test_a_draw_carries_its_words_to_the_encoder(encoder):
+    distribution = a_distribution()
+    draw = distribution.draw(seed=8, gamma=1.5, suffix="at night")
+    assert torch.equal(distribution.embed(draw, encoder), draw.embed(distribution.moments(encoder, suffix="at night")))
+    front = distribution.embed(draw.under(suffix="front view"), encoder)
+    assert torch.equal(front, distribution.draw(8, 1.5).embed(distribution.moments(encoder, suffix="front view")))
+
+
+def test_the_order_of_the_prompts_changes_nothing_but_who_is_who(encoder):
+    order = torch.tensor([2, 0, 3, 1])
+    one, other = a_distribution(), a_distribution(tokens=a_distribution().tokens[order])
+    for kind in ("low_rank", "diagonal"):
+        made, permuted = (replace(d, covariance=kind).moments(encoder) for d in (one, other))
+        torch.testing.assert_close(made.mu, permuted.mu, atol=1e-6, rtol=0)
+        torch.testing.assert_close(made.sigma, permuted.sigma, atol=1e-6, rtol=0)
+    made, permuted = one.moments(encoder), other.moments(encoder)
+    omega = torch.randn(4, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(made.embed(omega), permuted.embed(omega[order]), atol=1e-6, rtol=0)
+
+
+def test_too_many_words_are_refused_with_the_count(encoder):
+    distribution = a_distribution()
+    with pytest.raises(UserError, match="2 tokens too long for the text encoder's 16"):
+        distribution.embed(distribution.draw(0, suffix=" ".join(["night"] * 11)), encoder)
 
 
 def test_another_encoder_is_refused_by_fingerprint_and_by_width(tmp_path):
@@ -106,15 +136,20 @@ def test_another_encoder_is_refused_by_fingerprint_and_by_width(tmp_path):
 @pytest.mark.parametrize(
     "tensors,metadata,message",
     [
-        ({"embeddings": torch.zeros(2, 1, 4)}, METADATA, "'embeddings', not one tensor called 'tokens'"),
-        ({"tokens": torch.zeros(2, 1, 4), "b": torch.zeros(1)}, METADATA, "'b', 'tokens'"),
+        ({"embeddings": torch.zeros(2, 1, 4)}, METADATA, "'embeddings', not 'tokens'"),
+        ({"tokens": torch.zeros(2, 1, 4), "b": torch.zeros(1)}, METADATA, "'b', 'tokens', not 'tokens'"),
         ({"tokens": torch.zeros(2, 4)}, METADATA, r"shape \[2, 4\]"),
         ({"tokens": torch.zeros(2, 0, 4)}, METADATA, r"shape \[2, 0, 4\]"),
         ({"tokens": torch.full((2, 1, 4), float("nan"))}, METADATA, "not finite"),
         ({"tokens": torch.full((2, 1, 4), float("inf"))}, METADATA, "not finite"),
         ({"tokens": torch.zeros(2, 1, 4)}, METADATA | {"covariance": "full"}, "'full' is unknown"),
-        ({"tokens": torch.zeros(2, 1, 4)}, METADATA | {"format": "other-9"}, FORMAT),
-        ({"tokens": torch.zeros(2, 1, 4)}, None, FORMAT),
+        (
+            {"tokens": torch.zeros(2, 1, 4)},
+            METADATA | {"format": "other-9"},
+            "does not say it is a dreamdist3d distribution",
+        ),
+        ({"tokens": torch.zeros(2, 1, 4)}, None, "does not say it is a dreamdist3d distribution"),
+        ({"tokens": torch.zeros(2, 1, 4)}, METADATA | {"format": "dreamdist3d-distribution-9"}, FORMAT),
         ({"tokens": torch.zeros(2, 1, 4)}, {"format": FORMAT, "covariance": "low_rank"}, "encoder_fingerprint"),
     ],
 )

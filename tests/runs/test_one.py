@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from dreamdist3d.backbones import load_backbone
 from dreamdist3d.config import RunConfig, load_config
 from dreamdist3d.errors import Stopped, UserError
-from dreamdist3d.prompts import PromptDistribution, SoftPromptEncoder
+from dreamdist3d.prompts import PromptComposition, PromptDistribution, SoftPromptEncoder
 from dreamdist3d.runs import one
 from dreamdist3d.runs.manifest import Manifest
 from dreamdist3d.runs.one import export_again, resolve_device, run_once
@@ -104,6 +105,32 @@ def test_the_guidance_gets_the_draw_that_run_json_tells(
     expected = distribution.draw(draw["seed"], 2.0).embed(distribution.moments(encoder, suffix=" at night"))
     torch.testing.assert_close(stub.calls[0]["text"][0], expected, rtol=0, atol=0)
     torch.testing.assert_close(stub.calls[0]["text"][1], encoder.encode_text([""]).hidden[0])
+
+
+def test_several_distributions_are_composed_and_the_run_recalls_them(
+    config, stub: Seen, tiny_backbone: Path, tiny_distribution: Path, tmp_path: Path
+) -> None:
+    other = PromptDistribution.load(tiny_distribution)
+    replace(other, tokens=other.tokens.flip(0) * 2).save(tmp_path / "dogs.safetensors")
+    files = [str(tiny_distribution), str(tmp_path / "dogs.safetensors")]
+    processor = "system.prompt_processor."
+    overrides = [f"{processor}distribution=[{','.join(files)}]", f"{processor}weights=[0.25,0.75]"]
+    trial = run_once(config(*overrides, f"{processor}draw_seed=5", f"{processor}antithetic=true"))
+    assert trial.folder.name == "cats-dogs-5-twin"
+    manifest = Manifest.load(trial.manifest_path)
+    assert manifest.distribution["path"] == files and manifest.draw["antithetic"]
+    backbone = load_backbone(str(tiny_backbone))
+    encoder = SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder)
+    both = PromptComposition(tuple(PromptDistribution.load(name) for name in files), (0.25, 0.75))
+    expected = both.embed(both.draw(5, antithetic=True), encoder)
+    torch.testing.assert_close(stub.calls[0]["text"][0], expected, rtol=0, atol=0)
+    # Resumed with nothing said about the prompt, it is the same draw of the same files.
+    manifest.state = "stopped"
+    manifest.save(trial.manifest_path)
+    trial.last_checkpoint.parent.mkdir(exist_ok=True)
+    trial.last_checkpoint.touch()
+    run_once(config(f"{processor}distribution=null", f"resume={trial.last_checkpoint}"))
+    assert torch.equal(stub.calls[1]["text"], stub.calls[0]["text"])
 
 
 def test_a_stopped_run_goes_on_with_its_draw(config, stub: Seen) -> None:

@@ -1,0 +1,116 @@
+"""The Gaussian at the text encoder's output (DreamDistribution, section 3.2), and what is made of several."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from dreamdist3d.errors import UserError
+
+Covariance = Literal["low_rank", "diagonal"]
+COVARIANCES: tuple[str, ...] = get_args(Covariance)
+
+
+def check_covariance(name: str) -> None:
+    """Raise a UserError for anything but `low_rank` and `diagonal`."""
+    if name not in COVARIANCES:
+        raise UserError(f"the covariance {name!r} is unknown: it is one of {', '.join(COVARIANCES)}.")
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Mean and deviation of encoded prompts (DreamDistribution, equation 4).
+
+    A `low_rank` Gaussian has `directions`, whose outer products sum to its covariance; a `diagonal` one
+    has none and uses `sigma` instead.
+    """
+
+    mu: Tensor  # [L, D]
+    sigma: Tensor  # [L, D], with 1/K; zero for K = 1
+    directions: Tensor | None  # [R, L, D]; of K prompts R = K: (h_k - mu) / sqrt(K - 1)
+    end: int = -1  # position of the end-of-text mark
+
+    @classmethod
+    def of(
+        cls,
+        hidden: Tensor,  # [K, L, D]
+        covariance: Covariance,
+        end: int = -1,
+    ) -> "Moments":
+        """Moments of hidden states, in single precision at least; differentiable."""
+        hidden = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
+        mu = hidden.mean(0)
+        directions = (hidden - mu) / math.sqrt(max(1, len(hidden) - 1)) if covariance == "low_rank" else None
+        # `std` has gradient 0 where all prompts agree (the begin mark, the prefix); sqrt(var) has NaN there.
+        return cls(mu, hidden.std(0, correction=0), directions, end)
+
+    @property
+    def covariance(self) -> Covariance:
+        """The kind of Gaussian."""
+        return "diagonal" if self.directions is None else "low_rank"
+
+    @property
+    def omega_shape(self) -> tuple[int, ...]:
+        """Of one draw's standard normal numbers: (R,) for low_rank, (L, D) for diagonal."""
+        return tuple(self.mu.shape) if self.directions is None else (len(self.directions),)
+
+    def embed(
+        self,
+        omega: Tensor,  # [..., R] for low_rank, [..., L, D] for diagonal
+        gamma: float = 1.0,
+    ) -> Tensor:
+        """The prompts [..., L, D] that standard normal `omega` stands for.
+
+        low_rank: mu + gamma sum_k omega_k (h_k - mu) / sqrt(K - 1); diagonal: mu + gamma omega sigma.
+        With K = 1 both are mu: textual inversion.
+        """
+        omega = omega.to(self.mu)
+        if self.directions is None:
+            return self.mu + gamma * omega * self.sigma
+        return self.mu + gamma * torch.einsum("...r,rld->...ld", omega, self.directions)
+
+    def scaled(self, gamma: float) -> "Moments":
+        """The same mean, with gamma times the deviation."""
+        directions = None if self.directions is None else gamma * self.directions
+        return Moments(self.mu, gamma * self.sigma, directions, self.end)
+
+
+def blend(components: Sequence[Moments], weights: Sequence[float], gammas: Sequence[float]) -> Moments:
+    """The Gaussian of the weighted sum of independent draws (DreamDistribution, section 3.4).
+
+    Mean sum w_i mu_i, covariance sum (w_i gamma_i)^2 C_i. Its `low_rank` directions are those of the
+    components side by side.
+
+    Raises:
+        UserError: the components are of different kinds.
+    """
+    covariance = common_covariance([moments.covariance for moments in components])
+    shares = [weight * gamma for weight, gamma in zip(weights, gammas, strict=True)]
+    mu = sum(weight * moments.mu for weight, moments in zip(weights, components, strict=True))
+    variance = sum((share * moments.sigma).square() for share, moments in zip(shares, components, strict=True))
+    directions = None
+    if covariance == "low_rank":
+        directions = torch.cat([share * m.directions for share, m in zip(shares, components, strict=True)])
+    return Moments(mu, variance.sqrt(), directions, max(moments.end for moments in components))
+
+
+def common_covariance(covariances: Sequence[Covariance]) -> Covariance:
+    """The one kind of all components of a blend.
+
+    Raises:
+        UserError: they are of different kinds.
+    """
+    if len(set(covariances)) > 1:
+        raise UserError("low_rank and diagonal distributions do not blend: use the kind `mixture`, or learn one again.")
+    return covariances[0]
+
+
+def omega_shape(
+    covariance: Covariance,
+    shape: Sequence[int],  # K, L, D
+) -> tuple[int, ...]:
+    """(K,) for low_rank, (L, D) for diagonal."""
+    return tuple(shape[:1]) if covariance == "low_rank" else tuple(shape[1:])

@@ -1,0 +1,73 @@
+"""What every kind of distribution offers: draws, and the prompts they stand for."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dreamdist3d.errors import UserError
+from dreamdist3d.prompts.draw import PromptDraw
+from dreamdist3d.prompts.encoder import SoftPromptEncoder
+from dreamdist3d.prompts.moments import Moments
+
+
+class PromptSource(ABC):
+    """A distribution over prompts: learned, composed of several, or known by its moments alone."""
+
+    encoder_fingerprint: str  # `Backbone.fingerprint` of the text encoder it was learned with
+    metadata: dict[str, str]  # facts about the training
+
+    @property
+    @abstractmethod
+    def content_hash(self) -> str:
+        """Hex SHA-256 of all that decides a draw."""
+
+    @abstractmethod
+    def save(self, path: Path) -> None:
+        """Write a safetensors file, whole or not at all; equal distributions make equal files.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+
+    @abstractmethod
+    def draw(
+        self,
+        seed: int,
+        gamma: float = 1.0,
+        prefix: str | None = None,
+        suffix: str | None = None,
+        antithetic: bool = False,
+    ) -> PromptDraw:
+        """The draw `seed`; gamma scales its distance from the mean, prefix and suffix edit it by words.
+
+        Raises:
+            UserError: a seed outside 0..2^32-1, a gamma that is negative or not finite.
+        """
+
+    @abstractmethod
+    def moments_for(self, draw: PromptDraw, encoder: SoftPromptEncoder) -> Moments:
+        """The Gaussian that `draw` is taken from: under its words, weights and component.
+
+        Raises:
+            UserError: the encoder has another width, or the prompt is too long.
+        """
+
+    @torch.no_grad()
+    def embed(self, draw: PromptDraw, encoder: SoftPromptEncoder) -> Tensor:
+        """The drawn prompt [L, D], ready for the UNet's cross-attention.
+
+        Raises:
+            UserError: as `moments_for`; or the draw is of another kind of distribution.
+        """
+        return draw.embed(self.moments_for(draw, encoder))
+
+    def check_encoder(self, fingerprint: str) -> None:
+        """Raise a UserError unless `fingerprint` is the one the prompts were learned with."""
+        if fingerprint != self.encoder_fingerprint:
+            learned = self.metadata.get("backbone", "another backbone")
+            raise UserError(
+                f"the distribution was learned with another text encoder ({learned}, {self.encoder_fingerprint[:12]}; "
+                f"this one is {fingerprint[:12]}): use that backbone, or learn again with this one."
+            )

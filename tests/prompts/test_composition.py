@@ -1,0 +1,190 @@
+"""Blends and mixtures: their mathematics, their files, their refusals."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dreamdist3d.errors import UserError
+from dreamdist3d.prompts import (
+    FixedMoments,
+    PromptComposition,
+    PromptDistribution,
+    SoftPromptEncoder,
+    load_distribution,
+    open_distributions,
+)
+from tests.prompts.tiny import LENGTH, WIDTH, tiny_text_encoder, tiny_tokenizer
+
+
+def learned(seed, covariance="low_rank", prompts=4, **values):
+    tokens = torch.randn(prompts, 2, WIDTH, generator=torch.Generator().manual_seed(seed))
+    return PromptDistribution(tokens, covariance, "ab" * 32, **values)
+
+
+CATS, DOGS = learned(1, prefix="a photo of", metadata={"backbone": "mini"}), learned(2, prompts=3, suffix="at night")
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    tokenizer = tiny_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+    return SoftPromptEncoder(tokenizer, tiny_text_encoder(tokenizer))
+
+
+@pytest.fixture
+def files(tmp_path):
+    paths = [tmp_path / "cats.safetensors", tmp_path / "dogs.safetensors"]
+    for distribution, path in zip((CATS, DOGS), paths, strict=True):
+        distribution.save(path)
+    return paths
+
+
+def test_a_blend_of_files_is_the_closed_form(encoder, files):
+    made = PromptComposition(tuple(PromptDistribution.load(path) for path in files), (0.3, 0.7), (1.0, 2.0))
+    cats, dogs = CATS.moments(encoder), DOGS.moments(encoder)
+    moments = made.moments_for(made.draw(0), encoder)
+    torch.testing.assert_close(moments.mu, 0.3 * cats.mu + 0.7 * dogs.mu)
+    torch.testing.assert_close(moments.sigma, ((0.3 * cats.sigma) ** 2 + (0.7 * 2.0 * dogs.sigma) ** 2).sqrt())
+    assert moments.omega_shape == (7,) and moments.end == max(cats.end, dogs.end)
+
+
+def test_a_blend_that_is_all_one_component_is_that_component(encoder):
+    made = PromptComposition((CATS, DOGS), (1.0, 0.0))
+    draw = made.draw(3, gamma=1.5)
+    omega = draw.omega(made.moments_for(draw, encoder))[:4]
+    torch.testing.assert_close(made.embed(draw, encoder), CATS.moments(encoder).embed(omega, 1.5))
+
+
+def test_a_draw_may_carry_other_weights_and_keeps_its_omega(encoder):
+    made = PromptComposition((CATS, DOGS), (0.5, 0.5))
+    draw = made.draw(3)
+    moved = replace(draw, weights=(0.2, 0.8))
+    expected = PromptComposition((CATS, DOGS), (0.2, 0.8)).embed(draw, encoder)
+    torch.testing.assert_close(made.embed(moved, encoder), expected)
+    assert torch.equal(*(d.omega(made.moments_for(d, encoder)) for d in (draw, moved)))
+
+
+def test_a_mixture_draws_one_component_with_its_own_scale(encoder):
+    made = PromptComposition((CATS, replace(DOGS, covariance="diagonal")), (0.3, 0.7), (1.0, 0.5), "mixture")
+    draws = [made.draw(seed, gamma=2.0) for seed in range(2000)]
+    share = np.mean([draw.component for draw in draws])
+    assert abs(share - 0.7) < 4 * np.sqrt(0.3 * 0.7 / 2000)
+    for component, gamma in ((0, 2.0), (1, 1.0)):
+        draw = next(d for d in draws if d.component == component)
+        alone = made.components[component].draw(draw.seed, gamma)
+        torch.testing.assert_close(made.embed(draw, encoder), made.components[component].embed(alone, encoder))
+
+
+def test_words_of_a_draw_reach_every_component(encoder):
+    made = PromptComposition((CATS, DOGS))
+    moments = made.moments_for(made.draw(0, prefix="a", suffix=""), encoder)
+    expected = (CATS.moments(encoder, "a", "").mu + DOGS.moments(encoder, "a", "").mu) / 2
+    torch.testing.assert_close(moments.mu, expected)
+
+
+@pytest.mark.parametrize("kind", ["blend", "mixture"])
+def test_a_file_gives_back_everything(kind, tmp_path, encoder):
+    made = PromptComposition((CATS, DOGS), (1 / 3, 2 / 3), (1.0, 0.5), kind)
+    for name in ("one", "two"):
+        made.save(tmp_path / name)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    read = load_distribution(tmp_path / "one")
+    assert isinstance(read, PromptComposition) and read.content_hash == made.content_hash
+    assert (read.weights, read.gammas, read.kind) == (made.weights, made.gammas, kind)
+    assert [c.metadata for c in read.components] == [CATS.metadata, DOGS.metadata]
+    assert torch.equal(read.embed(read.draw(5), encoder), made.embed(made.draw(5), encoder))
+
+
+def test_the_hash_tells_all_that_decides_a_draw():
+    parts = {"components": (CATS, DOGS), "weights": (0.5, 0.5), "gammas": (1.0, 1.0), "kind": "blend"}
+    changes = [{"components": (DOGS, CATS)}, {"weights": (0.4, 0.6)}, {"gammas": (1.0, 2.0)}, {"kind": "mixture"}]
+    made = {PromptComposition(**parts | change).content_hash for change in [{}, *changes]}
+    assert len(made) == 1 + len(changes)
+
+
+@pytest.mark.parametrize("weights", [(0.7, 0.2, 0.1), (0.333, 0.333, 0.333), (1.0, 0.0, 0.0)])
+def test_weights_that_sum_to_one_but_for_rounding_are_taken(weights):
+    made = PromptComposition((CATS, DOGS, CATS), weights)
+    assert sum(made.weights) == pytest.approx(1, abs=1e-15)
+    assert PromptComposition((CATS, DOGS, CATS), made.weights).weights == made.weights
+
+
+@pytest.mark.parametrize(
+    "values,message",
+    [
+        ({"weights": (0.5, 0.6)}, "sum to 1.1"),
+        ({"weights": (1.5, -0.5)}, "at least 0"),
+        ({"weights": (float("nan"), 1.0)}, "sum to"),
+        ({"weights": (1.0,)}, "1 weights for 2"),
+        ({"gammas": (1.0, -1.0)}, "gammas must"),
+        ({"gammas": (1.0,)}, "1 gammas for 2"),
+        ({"kind": "sum"}, "'sum' is unknown"),
+        ({"components": (CATS,)}, "at least two"),
+        ({"components": (CATS, replace(DOGS, encoder_fingerprint="cd" * 32))}, "another text encoder"),
+        ({"components": (CATS, replace(DOGS, covariance="diagonal"))}, "do not blend"),
+    ],
+)
+def test_what_cannot_be_composed_is_one_line(values, message):
+    with pytest.raises(UserError, match=message):
+        PromptComposition(**{"components": (CATS, DOGS)} | values)
+
+
+def test_a_draw_of_another_mixture_is_refused(encoder):
+    mixture = PromptComposition((CATS, DOGS), kind="mixture")
+    with pytest.raises(UserError, match="component None"):
+        mixture.embed(CATS.draw(0), encoder)
+
+
+def test_one_file_opens_as_it_is_and_several_as_a_composition(files, tmp_path):
+    assert open_distributions(files[:1]).content_hash == CATS.content_hash
+    both = open_distributions(files, (0.3, 0.7), "mixture")
+    assert (both.weights, both.kind) == ((0.3, 0.7), "mixture")
+    both.save(tmp_path / "both.safetensors")
+    assert open_distributions([tmp_path / "both.safetensors"]).content_hash == both.content_hash
+    assert open_distributions([tmp_path / "both.safetensors"], (0.6, 0.4)).weights == (0.6, 0.4)
+    with pytest.raises(UserError, match="cats.safetensors is one"):
+        open_distributions(files[:1], (1.0,))
+    with pytest.raises(UserError, match="both.safetensors is itself composed"):
+        open_distributions([files[0], tmp_path / "both.safetensors"])
+
+
+def test_a_composition_read_as_a_distribution_says_what_it_is(tmp_path):
+    PromptComposition((CATS, DOGS)).save(tmp_path / "both.safetensors")
+    with pytest.raises(UserError, match="both.safetensors is a dreamdist3d-composition-1 file"):
+        PromptDistribution.load(tmp_path / "both.safetensors")
+
+
+def test_fixed_moments_are_drawn_from_and_not_edited(tmp_path, encoder):
+    mu, sigma = torch.randn(LENGTH, WIDTH, generator=torch.Generator().manual_seed(0)), torch.ones(LENGTH, WIDTH)
+    made = FixedMoments(mu, sigma, "ab" * 32, {"imported_from": "moments.npz"})
+    made.save(tmp_path / "m.safetensors")
+    read = load_distribution(tmp_path / "m.safetensors")
+    assert isinstance(read, FixedMoments) and read.content_hash == made.content_hash and read.metadata == made.metadata
+    draw = read.draw(5, gamma=0.5)
+    torch.testing.assert_close(read.embed(draw, encoder), mu + 0.5 * draw.omega(read.moments_for(draw, encoder)))
+    for words in ({"prefix": "a photo of"}, {"suffix": "at night"}):
+        with pytest.raises(UserError, match="cannot edit it"):
+            read.draw(5, **words)
+        with pytest.raises(UserError, match="cannot edit it"):
+            read.embed(draw.under(**words), encoder)
+
+
+@pytest.mark.parametrize(
+    "mu,sigma,message",
+    [
+        (torch.zeros(4), torch.zeros(4), "shape"),
+        (torch.zeros(4, 2), torch.zeros(4, 3), "one shape"),
+        (torch.zeros(4, 2), -torch.ones(4, 2), "no negative"),
+        (torch.full((4, 2), float("nan")), torch.ones(4, 2), "not finite"),
+    ],
+)
+def test_odd_moments_are_refused(mu, sigma, message):
+    with pytest.raises(UserError, match=message):
+        FixedMoments(mu, sigma, "ab")
+
+
+def test_moments_of_another_length_are_refused(encoder):
+    made = FixedMoments(torch.zeros(LENGTH + 1, WIDTH), torch.ones(LENGTH + 1, WIDTH), "ab")
+    with pytest.raises(UserError, match=f"{LENGTH + 1} positions"):
+        made.embed(made.draw(0), encoder)
