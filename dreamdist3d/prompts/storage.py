@@ -53,7 +53,8 @@ class Stored:
 
 def write_stored(path: Path, format: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Atomically write tensors and metadata; equal content makes equal bytes."""
-    plain = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    # Cloned, because safetensors refuses tensors that share memory, as one component named twice does.
+    plain = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
     blob = _in_order(save(plain, {**metadata, "format": format}))
     write_atomic(path, lambda temporary: temporary.write_bytes(blob))
 

@@ -96,6 +96,11 @@ def test_a_file_gives_back_everything(kind, tmp_path, encoder):
     assert torch.equal(read.embed(read.draw(5), encoder), made.embed(made.draw(5), encoder))
 
 
+def test_one_component_twice_is_saved(tmp_path):
+    PromptComposition((CATS, CATS)).save(tmp_path / "twice")
+    assert [c.content_hash for c in load_distribution(tmp_path / "twice").components] == [CATS.content_hash] * 2
+
+
 def test_the_hash_tells_all_that_decides_a_draw():
     parts = {"components": (CATS, DOGS), "weights": (0.5, 0.5), "gammas": (1.0, 1.0), "kind": "blend"}
     changes = [{"components": (DOGS, CATS)}, {"weights": (0.4, 0.6)}, {"gammas": (1.0, 2.0)}, {"kind": "mixture"}]
