@@ -9,30 +9,23 @@ all with the same M, references, steps and noise. Prints a table and writes `div
 """
 
 import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-import statistics
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
-from multiprocessing import get_context
 from pathlib import Path
 
 import torch
 import tyro
 from torch import Tensor
 
-from attributes import color_spread, family_accuracy
-from dreamdist3d.backbones import Backbone, latent_shape, load_backbone, sample_images
-from dreamdist3d.config import load_config
-from dreamdist3d.eval import MiniClip, MiniDino, mean_pairwise_similarity, render_views
+import study
+from dreamdist3d.eval import render_views
 from dreamdist3d.files import write_json
 from dreamdist3d.mesh import read_mesh
 from dreamdist3d.mini.grids import save_grid
 from dreamdist3d.mini.references import write_references
-from dreamdist3d.prompts import PromptDistribution, SoftPromptEncoder, learn, load_references, preset_for
+from dreamdist3d.prompts import PromptDistribution, load_references
 from dreamdist3d.runs.local import launch_job, run_jobs
+from study import averaged, in_rows
 
 METHODS = {
     "textual inversion": {"prompts": 1},
@@ -72,8 +65,10 @@ def main() -> None:
     references = options.out / "references"
     write_references(references, options.family)
     seeds = range(min(options.seeds, 2) if options.three_d else options.seeds)
-    with ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:
-        list(pool.map(train, *zip(*product([options], METHODS, seeds), strict=True)))
+    paths, settings = zip(*((distribution_path(options, m, s), {**METHODS[m], "seed": s})
+                            for m, s in product(METHODS, seeds)), strict=True)  # fmt: skip
+    with study.pool(options.workers) as pool:
+        list(pool.map(study.train, [references] * len(paths), paths, settings))
     (compare_assets if options.three_d else compare_pictures)(options, seeds)
 
 
@@ -81,19 +76,10 @@ def distribution_path(options: Options, method: str, seed: int) -> Path:
     return options.out / f"{method.replace(' ', '-')}-{seed}.safetensors"
 
 
-def train(options: Options, method: str, seed: int) -> None:
-    torch.set_num_threads(1)
-    path = distribution_path(options, method, seed)
-    if not path.exists():
-        backbone = load_backbone("mini")
-        references = load_references(options.out / "references", backbone.image_size)
-        learn(backbone, references, replace(preset_for(backbone), seed=seed, **METHODS[method]), path)
-
-
 def compare_pictures(options: Options, seeds: range) -> None:
     """Every picture i of every method starts from noise i; "one noise" starts all from noise 0."""
     save_grid(in_rows(reference_pictures(options), 10), options.out / "references.png", 1)
-    with ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:
+    with study.pool(options.workers) as pool:
         jobs = list(product(METHODS, (False, True), seeds))
         made = dict(zip(jobs, pool.map(sample, *zip(*[(options, *job) for job in jobs], strict=True)), strict=True))
     rows, sheets = {"references": score(reference_pictures(options), options)}, {}
@@ -106,27 +92,11 @@ def compare_pictures(options: Options, seeds: range) -> None:
     report(rows, options, "2d", f"{len(seeds)} trainings, {options.samples} samples each")
 
 
-@torch.no_grad()
 def sample(options: Options, method: str, one_noise: bool, seed: int) -> Tensor:
     """[samples, 3, H, W] from `samples` draws of one training."""
-    torch.set_num_threads(1)
-    backbone = load_backbone("mini")
-    text, negative = draws(backbone, distribution_path(options, method, seed), options)
-    generator = torch.Generator().manual_seed(12345)
-    noise = torch.randn(options.samples, *latent_shape(backbone), generator=generator)
-    if one_noise:
-        noise = noise[:1].expand_as(noise)
-    guidance = load_config(CONFIG).system.guidance
-    return sample_images(backbone, text, negative, noise, guidance.guidance_scale, rescale=guidance.recon_std_rescale)
-
-
-def draws(backbone: Backbone, path: Path, options: Options) -> tuple[Tensor, Tensor]:
-    """The draws' prompts [samples, L, D] and the negative prompt [L, D]."""
-    distribution = PromptDistribution.load(path)
-    encoder = SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder)
-    moments = distribution.moments(encoder)
-    text = [distribution.draw(i, options.gamma).embed(moments) for i in range(options.samples)]
-    return torch.stack(text), encoder.encode_text([""]).hidden[0]
+    learned = PromptDistribution.load(distribution_path(options, method, seed))
+    draws = [learned.draw(i, options.gamma) for i in range(options.samples)]
+    return study.sample(learned, draws, "matched" if one_noise else "fresh")
 
 
 def compare_assets(options: Options, seeds: range) -> None:
@@ -167,29 +137,18 @@ def overrides(options: Options, method: str, seed: int, run: Path) -> list[str]:
 
 
 def reference_pictures(options: Options) -> Tensor:
-    return load_references(options.out / "references", 128).pixels / 2 + 0.5
+    return load_references(options.out / "references", study.JUDGED_SIZE).pixels / 2 + 0.5
 
 
 def score(pictures: Tensor, options: Options) -> dict[str, float]:
-    return {
-        "color_spread": color_spread(pictures, options.family),
-        "family_accuracy": family_accuracy(pictures, options.family, MiniClip()),
-        "dino_similarity": mean_pairwise_similarity(MiniDino().encode(pictures)),
-    }
+    """The scores of [N, 3, H, W]."""
+    return study.score(pictures, options.family)
 
 
 def score_assets(pictures: Tensor, options: Options) -> dict[str, float]:
     """Scores of [assets, 4 views, 3, H, W]: per view, then the mean; an asset's family must be told in every view."""
     views = [score(pictures[:, view], options) for view in range(pictures.shape[1])]
     return averaged(views, round_to=6)
-
-
-def averaged(rows: list[dict[str, float]], round_to: int = 3) -> dict[str, float]:
-    return {key: round(statistics.mean(row[key] for row in rows), round_to) for key in rows[0]}
-
-
-def in_rows(pictures: Tensor, length: int) -> list[list[Tensor]]:
-    return [list(pictures[i : i + length]) for i in range(0, len(pictures), length)]
 
 
 def report(rows: dict[str, dict[str, float]], options: Options, kind: str, amount: str) -> None:

@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from tyro.conf import FlagCreatePairsOff
 from tyro.extras import SubcommandApp
 
-from dreamdist3d.cli.distributions import learn
+from dreamdist3d.cli.distributions import convert, inspect, learn, mix, sample
 from dreamdist3d.cli.miniature import mini
 from dreamdist3d.cli.road import demo, evaluate, export, launch
 from dreamdist3d.errors import UserError
 
 app = SubcommandApp()
-for _command in (learn, launch, export, evaluate, demo):
+for _command in (learn, sample, mix, inspect, convert, launch, export, evaluate, demo):
     app.command(_command)
 app.command(mini, name="mini", help="The miniature world: train its backbone, render reference images.")
 

@@ -3,11 +3,15 @@
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
 from dreamdist3d.cli.given import given
+
+if TYPE_CHECKING:
+    from dreamdist3d.backbones import Backbone
+    from dreamdist3d.prompts import PromptSource
 
 
 @dataclass(frozen=True)
@@ -67,3 +71,152 @@ def learn(
         print(f"skipped {path}: {reason}", file=sys.stderr)
     learn(model, references, replace(preset_for(model), **given(settings)), out, restart)
     print(out)
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How the pictures are sampled."""
+
+    guidance: float = 7.5
+    """Classifier-free guidance scale."""
+    steps: int = 30
+    """Of DDIM."""
+    rescale: float | None = None
+    """Of the guided prediction's spread, 0 to 1. Left out: what suits the backbone."""
+    noise: Literal["fresh", "matched"] = "fresh"
+    """Initial noise: each picture its own, or the same for all, so that only the draws differ."""
+    noise_seed: int = 0
+    """Of the initial noise."""
+    negative: str = ""
+    """Negative prompt."""
+
+
+def sample(
+    distribution: Positional[Path],
+    out: Path,
+    count: Annotated[int, arg(aliases=["-n"])] = 16,
+    prefix: str | None = None,
+    suffix: str | None = None,
+    scale: float = 1.0,
+    seed: int = 0,
+    batch: Literal["independent", "antithetic", "spread"] = "independent",
+    backbone: str | None = None,
+    settings: Annotated[SamplingSettings, arg(name="")] = SamplingSettings(),
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> None:
+    """Draw prompts and sample a 2D picture of each: a quick look before lifting them to 3D.
+
+    Beside the picture stands a .json file that names every draw.
+
+    Args:
+        distribution: a file that `learn`, `mix` or `convert` wrote.
+        out: the picture to write.
+        count: how many draws.
+        prefix: words before the tokens, in place of the stored ones.
+        suffix: words after them.
+        scale: gamma, the distance from the mean; 1 is as learned.
+        seed: of the first draw; the next ones have the seeds after it.
+        batch: independent draws, antithetic pairs, or draws chosen to lie far apart.
+        backbone: mini, sd21, mvdream or a local folder. Left out: the one it was learned with.
+        device: where to compute.
+    """
+    from dreamdist3d.prompts import SoftPromptEncoder, load_distribution
+    from dreamdist3d.prompts.batches import draw_batch
+    from dreamdist3d.prompts.pictures import Sampling, rescale_for, sample_pictures
+    from dreamdist3d.prompts.sheet import check_picture, write_sheet
+
+    check_picture(out)
+    source = load_distribution(distribution)
+    model = _backbone_of(source, backbone, device)
+    encoder = SoftPromptEncoder(model.tokenizer, model.text_encoder)
+    draws = draw_batch(source, count, seed, batch, encoder, gamma=scale, prefix=prefix, suffix=suffix)
+    sampling = Sampling(**{"rescale": rescale_for(model)} | given(settings))
+    write_sheet(out, sample_pictures(model, source, draws, sampling), draws, source, sampling)
+    print(out)
+
+
+def mix(
+    distributions: Positional[tuple[Path, ...]],
+    out: Path,
+    weights: tuple[float, ...] | None = None,
+    gammas: tuple[float, ...] | None = None,
+    kind: Literal["blend", "mixture"] = "blend",
+) -> None:
+    """Make one distribution of several: in between them, or now one and now another.
+
+    Args:
+        distributions: files that `learn` wrote, of one text encoder.
+        out: the safetensors file to write; it holds them all.
+        weights: one for each, with sum 1. Left out: equal.
+        gammas: a scale for each. Left out: 1.
+        kind: a blend is a new family between them; a mixture draws from one of them at a time.
+    """
+    from dreamdist3d.prompts import PromptComposition, PromptDistribution
+
+    components = tuple(PromptDistribution.load(path) for path in distributions)
+    PromptComposition(components, weights, gammas, kind).save(out)
+    print(out)
+
+
+def inspect(
+    distribution: Positional[Path],
+    out: Path | None = None,
+    backbone: str | None = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> None:
+    """Show what a distribution has learned: nearest words, lengths, spread; warns when something is off.
+
+    Args:
+        distribution: a file that `learn` or `convert` wrote.
+        out: the picture with the plots. Left out: beside the file.
+        backbone: mini, sd21, mvdream or a local folder. Left out: the one it was learned with.
+        device: where to compute.
+    """
+    from dreamdist3d.prompts import PromptDistribution, SoftPromptEncoder
+    from dreamdist3d.prompts.inspection import inspect, print_inspection, save_plots
+
+    learned = PromptDistribution.load(distribution)
+    model = _backbone_of(learned, backbone, device)
+    found = inspect(learned, SoftPromptEncoder(model.tokenizer, model.text_encoder))
+    print_inspection(learned, found, str(distribution))
+    out = out or distribution.with_suffix(".inspect.png")
+    save_plots(found, distribution.name, out)
+    print(out)
+
+
+def convert(
+    source: Positional[Path],
+    target: Positional[Path],
+    backbone: str | None = None,
+    prefix: str | None = None,
+    suffix: str | None = None,
+    token: str | None = None,
+) -> None:
+    """Bring in other programs' learned prompts, or take ours to them.
+
+    Reads the official DreamDistribution checkpoints (.pt) and moments (.npz), and diffusers textual inversion
+    embeddings (.safetensors, .bin); writes a distribution file. Or reads a distribution file and writes an
+    official .pt or, of a single prompt, an embedding.
+
+    Args:
+        source: the file to read.
+        target: the file to write; its suffix says what.
+        backbone: what a file of another program was learned with: mini, sd21, mvdream or a local folder.
+        prefix: words before the tokens, which other programs' files do not tell.
+        suffix: words after them.
+        token: the placeholder to take from, or to write into, an embedding file.
+    """
+    from dreamdist3d.backbones import load_backbone
+    from dreamdist3d.prompts.convert import convert
+
+    print(convert(source, target, backbone and load_backbone(backbone), prefix, suffix, token))
+
+
+def _backbone_of(source: "PromptSource", name: str | None, device: str) -> "Backbone":
+    """The named backbone, or the one a distribution says it was learned with; refused unless its encoder fits."""
+    from dreamdist3d.backbones import load_backbone
+    from dreamdist3d.runs.one import resolve_device
+
+    model = load_backbone(name or source.metadata.get("backbone", "mini"), resolve_device(device))
+    source.check_encoder(model.fingerprint)
+    return model

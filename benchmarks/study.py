@@ -1,0 +1,70 @@
+"""What the benchmarks on the miniature share: training a distribution once, sampling it, scoring pictures."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import statistics
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attributes import color_spread, family_accuracy
+from dreamdist3d.backbones import load_backbone
+from dreamdist3d.eval import MiniClip, MiniDino, mean_pairwise_similarity
+from dreamdist3d.prompts import PromptDraw, PromptSource, learn, load_references, preset_for
+from dreamdist3d.prompts.pictures import Sampling, rescale_for, sample_pictures
+
+JUDGED_SIZE = 128  # pixels a side at which references are judged
+
+
+def pool(workers: int) -> ProcessPoolExecutor:
+    """Processes of one thread each."""
+    return ProcessPoolExecutor(workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,))
+
+
+def train(references: Path, path: Path, settings: dict[str, Any]) -> None:
+    """Learn a distribution into `path`, unless it is there already; resumes."""
+    if not path.exists():
+        backbone = load_backbone("mini")
+        images = load_references(references, backbone.image_size)
+        learn(backbone, images, replace(preset_for(backbone), **settings), path)
+
+
+def sample(source: PromptSource, draws: Sequence[PromptDraw], noise: str = "fresh", noise_seed: int = 0) -> Tensor:
+    """Pictures [N, 3, H, W] of draws, as `dreamdist3d sample` makes them."""
+    backbone = load_backbone("mini")
+    return sample_pictures(
+        backbone, source, draws, Sampling(rescale=rescale_for(backbone), noise=noise, noise_seed=noise_seed)
+    )
+
+
+def score(pictures: Tensor, family: str) -> dict[str, float]:
+    """Colour spread, family accuracy and mean pairwise mini-DINO similarity of [N, 3, H, W]."""
+    return {
+        "color_spread": color_spread(pictures, family),
+        "family_accuracy": family_accuracy(pictures, family, MiniClip()),
+        "dino_similarity": mean_pairwise_similarity(MiniDino().encode(pictures)),
+        "clip_similarity": mean_pairwise_similarity(MiniClip().encode(pictures)),
+    }
+
+
+def score_references(references: Path, family: str) -> dict[str, float]:
+    """The same of the reference pictures themselves."""
+    return score(load_references(references, JUDGED_SIZE).pixels / 2 + 0.5, family)
+
+
+def averaged(rows: Sequence[dict[str, float]], round_to: int = 3) -> dict[str, float]:
+    """The mean of every score."""
+    return {key: round(statistics.mean(row[key] for row in rows), round_to) for key in rows[0]}
+
+
+def in_rows(pictures: Tensor, length: int) -> list[list[Tensor]]:
+    """[N, 3, H, W] as rows of `length` pictures."""
+    return [list(pictures[i : i + length]) for i in range(0, len(pictures), length)]

@@ -1,0 +1,96 @@
+"""Commands about weights and the machine they are to run on."""
+
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+from tyro.extras import SubcommandApp
+
+backbones = SubcommandApp()
+
+_FILE_WIDTH = 140
+_MARKS = {True: "[green]ok[/]  ", False: "[red]NO[/]  ", None: "[yellow]-[/]   "}
+_STATES = {
+    "absent": "no",
+    "packaged": "yes",
+    "verified": "yes, SHA-256 verified",
+    "unverified": "yes, no hash known",
+    "damaged": "[red]yes, but not as published[/]",
+}
+
+
+@backbones.command(name="list")
+def backbones_list() -> None:
+    """Show the weights that are known by name: what for, size, licence, from where, here or not, verified or not."""
+    from itertools import groupby
+
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    from dreamdist3d.backbones.survey import survey
+
+    listed = survey()
+    table = Table("name", "from, in this order", "size", "here", "licence", "what for", box=SIMPLE_HEAD)
+    # A name that is cut off cannot be looked up.
+    table.columns[1].min_width = max(len(entry.origin) for entry in listed)
+    for name, entries in groupby(listed, key=lambda entry: entry.name):
+        for position, entry in enumerate(entries):
+            size = f"{entry.size_gb:.1f} GB" if entry.size_gb >= 1 else f"{entry.size_gb * 1000:.0f} MB"
+            about = ("", "") if position else (entry.licence, entry.purpose)
+            table.add_row("" if position else name, entry.origin, size, _STATES[entry.state], *about)
+    is_terminal = Console().is_terminal
+    Console(width=None if is_terminal else _FILE_WIDTH).print(table)
+    for entry in listed:
+        if entry.path and entry.state != "packaged":
+            print(f"{entry.name} is in {entry.path}")
+    print("Anything else: system.backbone=/path, --backbone /path, to a model folder or a checkpoint file.")
+
+
+@backbones.command(name="convert")
+def backbones_convert(
+    source: Positional[Path],
+    out: Positional[Path],
+    half: bool = False,
+    views: int = 4,
+    prediction: Literal["epsilon", "v_prediction"] = "epsilon",
+) -> None:
+    """Write an original checkpoint, or MVDream's own folder layout, as a plain diffusers folder.
+
+    Args:
+        source: a .pt, .ckpt or .safetensors file of Stable Diffusion 1.x, 2.x or MVDream, or a folder laid out as
+            ashawkey/mvdream-sd2.1-diffusers.
+        out: the folder to write.
+        half: float16 weights, half the size.
+        views: that a multi-view model denoises together.
+        prediction: v_prediction for Stable Diffusion 2.x at 768 pixels.
+    """
+    from dreamdist3d.backbones import convert_checkpoint
+
+    print(convert_checkpoint(source, out, half, views, prediction))
+
+
+def doctor() -> None:
+    """Look at this machine: what is installed, which weights are here, which roads can be walked.
+
+    Ends with 0 if the miniature road can be walked, else with 1.
+    """
+    from itertools import groupby
+
+    from rich.console import Console
+    from rich.markup import escape
+
+    from dreamdist3d.doctor import examine, verdict
+
+    console = Console(highlight=False, soft_wrap=True)
+    findings = examine()
+    for section, members in groupby(findings, key=lambda finding: finding.section):
+        console.print(f"[bold]{section}[/]")
+        for finding in members:
+            console.print(f"  {_MARKS[finding.ok]}{finding.name:<16} {escape(finding.detail)}")
+    result = verdict(findings)
+    for road, lack in (("mini road", result.mini), ("full road", result.full)):
+        said = f"{lack.name}: {lack.detail}; next step: {lack.remedy}" if lack else "ready"
+        console.print(f"[bold]{road}[/]: {escape(said)}")
+    if result.mini:
+        raise SystemExit(1)
