@@ -1,5 +1,6 @@
 """The commands, as a user meets them: results, one-line errors, exit codes."""
 
+import json
 import os
 import signal
 import subprocess
@@ -16,6 +17,13 @@ from tests.prompts.tiny import write_pictures
 
 ROOT = Path(__file__).parents[1]
 MINI, MVDREAM = "dreamdist3d/mini.yaml", "dreamdist3d/mvdream.yaml"
+
+
+COMMANDS = ["learn", "sample", "mix", "inspect", "convert", "launch", "export", "evaluate", "demo"] + [
+    "mini",
+    "mini train",
+    "mini references",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +62,7 @@ def test_help_imports_no_torch(arguments: list[str]) -> None:
 
 
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("learn", "launch", "export", "evaluate", "demo", "mini", "mini train", "mini references"):
+    for command in COMMANDS:
         with pytest.raises(SystemExit) as ended:
             main([*command.split(), "--help"])
         assert ended.value.code == 0 and f"usage: dreamdist3d {command}" in capsys.readouterr().out
@@ -157,6 +165,65 @@ def test_learn_names_the_pictures_it_skips(
 def test_learn_without_pictures_is_one_line(failure, tiny_backbone: Path, tmp_path: Path) -> None:
     line = failure(main, "learn", str(tmp_path / "none"), "--backbone", str(tiny_backbone), "--out", "x.safetensors")
     assert str(tmp_path / "none") in line
+
+
+@pytest.fixture
+def of_tiny(tiny_backbone: Path) -> list[str]:
+    """Options of the commands about distributions."""
+    return ["--backbone", str(tiny_backbone), "--device", "cpu"]
+
+
+def test_sample_writes_a_picture_and_names_its_draws(
+    tiny_distribution: Path, of_tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "new" / "grid.png"
+    words = ["--prefix", "a photo of", "--suffix", "at night", "--scale", "1.5", "--steps", "2", "--batch", "spread"]
+    assert main(["sample", str(tiny_distribution), "-n", "3", "--out", str(out), *words, *of_tiny]) == 0
+    assert capsys.readouterr().out == f"{out}\n" and out.stat().st_size > 0
+    draws = json.loads(out.with_suffix(".json").read_text())["draws"]
+    assert len(draws) == 3 and all((d["gamma"], d["suffix"]) == (1.5, "at night") for d in draws)
+
+
+def test_mix_makes_a_file_that_can_be_sampled(
+    tiny_distribution: Path, of_tiny: list[str], tmp_path: Path, failure
+) -> None:
+    both, files = tmp_path / "both.safetensors", [str(tiny_distribution)] * 2
+    assert main(["mix", *files, "--weights", "0.3", "0.7", "--gammas", "1", "2", "--out", str(both)]) == 0
+    from dreamdist3d.prompts import load_distribution
+
+    assert load_distribution(both).weights == (0.3, 0.7) and load_distribution(both).gammas == (1.0, 2.0)
+    assert main(["sample", str(both), "-n", "1", "--steps", "1", "--out", str(tmp_path / "g.png"), *of_tiny]) == 0
+    assert "sum to 1.2" in failure(main, "mix", *files, "--weights", "0.5", "0.7", "--out", str(both))
+    assert "both.safetensors is a dreamdist3d-composition-1" in failure(main, "inspect", str(both), *of_tiny)
+
+
+def test_inspect_shows_words_and_writes_plots(
+    tiny_distribution: Path, of_tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "plots.png"
+    assert main(["inspect", str(tiny_distribution), "--out", str(out), *of_tiny]) == 0
+    printed = capsys.readouterr()
+    assert "Nearest words" in printed.out and printed.out.endswith(f"{out}\n") and out.stat().st_size > 0
+
+
+def test_convert_goes_to_the_official_layout_and_back(
+    tiny_distribution: Path, tiny_backbone: Path, tmp_path: Path, failure
+) -> None:
+    official, back = tmp_path / "official.pt", tmp_path / "back.safetensors"
+    assert main(["convert", str(tiny_distribution), str(official)]) == 0
+    assert "--backbone" in failure(main, "convert", str(official), str(back))
+    assert main(["convert", str(official), str(back), "--backbone", str(tiny_backbone)]) == 0
+    import torch
+
+    from dreamdist3d.prompts import PromptDistribution
+
+    assert torch.equal(*(PromptDistribution.load(path).tokens for path in (tiny_distribution, back)))
+
+
+def test_a_distribution_of_another_encoder_is_one_line(failure, tiny_distribution: Path, tmp_path: Path) -> None:
+    out = str(tmp_path / "grid.png")
+    line = failure(main, "sample", str(tiny_distribution), "--out", out, "--backbone", "mini", "--device", "cpu")
+    assert "another text encoder" in line and not (tmp_path / "grid.png").exists()
 
 
 def test_export_of_no_run_is_one_line(failure, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from rich.console import Console
@@ -60,7 +61,7 @@ def print_inspection(distribution: PromptDistribution, inspection: Inspection, t
         "word length": f"{words.min():.3f} to {words.max():.3f}, median {words.median():.3f}",
         "sigma": f"{inspection.sigma.square().mean().sqrt():.4f} (root mean square)",
         "cosine between prompts": f"mean {off_diagonal.mean():.3f}" if count > 1 else "one prompt alone",
-        **distribution.metadata,
+        **dict(sorted(distribution.metadata.items())),
     }
     console = Console()
     console.print(_facts_table(title, facts), _words_table(found))
@@ -109,7 +110,7 @@ def save_plots(inspection: Inspection, title: str, path: Path) -> None:
 
 
 def _plot_sigma(axes, inspection: Inspection) -> None:
-    axes.bar(range(len(inspection.sigma)), inspection.sigma, color=_COLOR, width=0.9)
+    axes.bar(range(len(inspection.sigma)), inspection.sigma.numpy(), color=_COLOR, width=0.9)
     axes.axvline(inspection.end, color=_QUIET, linestyle=":", label="end of text")
     axes.set(xlabel="position", ylabel="sigma (root mean square)", title="Where the prompts differ")
     axes.legend(frameon=False)
@@ -117,15 +118,16 @@ def _plot_sigma(axes, inspection: Inspection) -> None:
 
 
 def _plot_cosines(axes, cosines: Tensor) -> None:
-    image = axes.imshow(cosines, vmin=-1, vmax=1, cmap="RdBu_r")
+    image = axes.imshow(cosines.numpy(), vmin=-1, vmax=1, cmap="RdBu_r")
     axes.set(xlabel="prompt", ylabel="prompt", title="Cosine of pooled features")
     axes.figure.colorbar(image, ax=axes, shrink=0.85)
 
 
 def _plot_lengths(axes, interpretation: Interpretation) -> None:
-    bins = torch.linspace(0, float(torch.cat([interpretation.norms.flatten(), interpretation.word_norms]).max()), 40)
-    axes.hist(interpretation.word_norms, bins, color=_QUIET, alpha=0.6, density=True, label="vocabulary")
-    axes.hist(interpretation.norms.flatten(), bins, color=_COLOR, alpha=0.8, density=True, label="learned tokens")
+    learned, words = interpretation.norms.flatten().numpy(), interpretation.word_norms.numpy()
+    bins = np.linspace(0, max(learned.max(), words.max()), 40)
+    axes.hist(words, bins, color=_QUIET, alpha=0.6, density=True, label="vocabulary")
+    axes.hist(learned, bins, color=_COLOR, alpha=0.8, density=True, label="learned tokens")
     axes.set(xlabel="length", ylabel="density", title="Length of embeddings")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)

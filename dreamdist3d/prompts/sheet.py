@@ -54,7 +54,7 @@ def picture_grid(pictures: Tensor, labels: Sequence[str], cell: int = 128) -> Im
     Args:
         cell: pixels a side that small pictures are enlarged to; larger ones stay as they are.
     """
-    columns = math.ceil(math.sqrt(len(pictures) * 1.5))
+    columns = columns_for(len(pictures))
     side = max(cell, pictures.shape[-1])
     width, height = side + _GAP, side + _GAP + _LABEL
     rows = math.ceil(len(pictures) / columns)
@@ -65,6 +65,12 @@ def picture_grid(pictures: Tensor, labels: Sequence[str], cell: int = 128) -> Im
         sheet.paste(_image(picture).resize((side, side), Image.Resampling.LANCZOS), (left, top))
         draw.text((left + side / 2, top + side + 3), label, (110, 112, 116), font, anchor="ma")
     return sheet
+
+
+def columns_for(count: int) -> int:
+    """Of a grid about as wide as high, with few empty places in its last row."""
+    side = math.ceil(math.sqrt(count))
+    return min(range(side, 2 * side + 1), key=lambda columns: (-count % columns, columns))
 
 
 def label_of(draw: PromptDraw) -> str:
