@@ -5,9 +5,9 @@ from typing import Any
 import torch
 
 from dreamdist3d.backbones import Backbone
-from dreamdist3d.prompts.draw import omega_shape
 from dreamdist3d.prompts.encoder import SoftPromptEncoder
 from dreamdist3d.prompts.latents import ReferenceLatents
+from dreamdist3d.prompts.moments import omega_shape
 from dreamdist3d.prompts.objective import StepDraws, objective
 from dreamdist3d.prompts.randomness import batch_indices, generator_for
 from dreamdist3d.prompts.settings import LearnConfig
