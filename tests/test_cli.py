@@ -19,11 +19,9 @@ ROOT = Path(__file__).parents[1]
 MINI, MVDREAM = "dreamdist3d/mini.yaml", "dreamdist3d/mvdream.yaml"
 
 
-COMMANDS = ["learn", "sample", "mix", "inspect", "convert", "launch", "export", "evaluate", "demo"] + [
-    "mini",
-    "mini train",
-    "mini references",
-]
+_ROAD = ["learn", "sample", "mix", "inspect", "convert", "launch", "export", "evaluate", "demo"]
+_GROUPS = ["doctor", "backbones", "backbones list", "backbones convert", "mini", "mini train", "mini references"]
+COMMANDS = _ROAD + _GROUPS
 
 
 @pytest.fixture(autouse=True)
@@ -110,7 +108,11 @@ def test_full_size_without_a_gpu_names_the_miniature(failure, no_gpu: None) -> N
     assert "no CUDA GPU" in line and "dreamdist3d/mini.yaml" in line
 
 
-def test_full_size_without_weights_names_the_miniature(failure, no_gpu: None) -> None:
+def test_full_size_without_weights_names_the_miniature(
+    failure, no_gpu: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     line = failure(launch_main, "--config", MVDREAM, "system.device=cpu", "system.prompt_processor.prompt=a cat")
     assert "'mvdream'" in line and "local folder" in line and "dreamdist3d/mini.yaml" in line
 

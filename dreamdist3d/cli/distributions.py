@@ -44,33 +44,54 @@ class LearnSettings:
     """Min-SNR loss weighting (usually 5)."""
 
 
+@dataclass(frozen=True)
+class ExecutionSettings:
+    """How steps are computed; never what."""
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Of text encoder and UNet; auto is bf16 on GPUs that compute in it."""
+    compile: bool = False
+    """Compile the UNet."""
+    checkpointing: bool = False
+    """Less memory for more time: compute activations again in the backward pass."""
+
+
 def learn(
     folder: Positional[Path],
     out: Path,
     backbone: str = "mini",
     settings: Annotated[LearnSettings, arg(name="")] = LearnSettings(),
+    execution: Annotated[ExecutionSettings, arg(name="")] = ExecutionSettings(),
     restart: bool = False,
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> None:
     """Learn a prompt distribution from a folder of reference images.
 
+    Several GPUs: `accelerate launch -m dreamdist3d learn ...`.
+
     Args:
         folder: reference images (jpg, png, webp).
         out: the safetensors file to write.
-        backbone: mini, mvdream, sd21 or a local folder.
+        backbone: mini, mvdream, sd21, a local folder or a checkpoint file.
         restart: forget the checkpoint of an interrupted learning.
         device: where to compute.
     """
     from dreamdist3d.backbones import load_backbone
-    from dreamdist3d.prompts import learn, load_references, preset_for
+    from dreamdist3d.prompts import Execution, learn, load_references, preset_for
+    from dreamdist3d.prompts.processes import Processes
     from dreamdist3d.runs.one import resolve_device
 
-    model = load_backbone(backbone, resolve_device(device))
+    device = resolve_device(device)
+    processes = Processes.joined(device)  # before anything is put on "cuda", which is then this process's own
+    model = load_backbone(backbone, device)
     references = load_references(folder, model.image_size)
-    for path, reason in references.skipped:
-        print(f"skipped {path}: {reason}", file=sys.stderr)
-    learn(model, references, replace(preset_for(model), **given(settings)), out, restart)
-    print(out)
+    if processes.leads:
+        for path, reason in references.skipped:
+            print(f"skipped {path}: {reason}", file=sys.stderr)
+    config = replace(preset_for(model), **given(settings))
+    learn(model, references, config, out, restart, Execution(**vars(execution)))
+    if processes.leads:
+        print(out)
 
 
 @dataclass(frozen=True)
@@ -117,7 +138,7 @@ def sample(
         scale: gamma, the distance from the mean; 1 is as learned.
         seed: of the first draw; the next ones have the seeds after it.
         batch: independent draws, antithetic pairs, or draws chosen to lie far apart.
-        backbone: mini, sd21, mvdream or a local folder. Left out: the one it was learned with.
+        backbone: mini, sd21, mvdream, a local folder or a checkpoint file. Left out: the one it was learned with.
         device: where to compute.
     """
     from dreamdist3d.prompts import SoftPromptEncoder, load_distribution
@@ -169,7 +190,7 @@ def inspect(
     Args:
         distribution: a file that `learn` or `convert` wrote.
         out: the picture with the plots. Left out: beside the file.
-        backbone: mini, sd21, mvdream or a local folder. Left out: the one it was learned with.
+        backbone: mini, sd21, mvdream, a local folder or a checkpoint file. Left out: the one it was learned with.
         device: where to compute.
     """
     from dreamdist3d.prompts import PromptDistribution, SoftPromptEncoder
@@ -201,7 +222,7 @@ def convert(
     Args:
         source: the file to read.
         target: the file to write; its suffix says what.
-        backbone: what a file of another program was learned with: mini, sd21, mvdream or a local folder.
+        backbone: what a file of another program was learned with: a name, a local folder or a checkpoint file.
         prefix: words before the tokens, which other programs' files do not tell.
         suffix: words after them.
         token: the placeholder to take from, or to write into, an embedding file.

@@ -8,7 +8,6 @@ from tyro.extras import SubcommandApp
 
 backbones = SubcommandApp()
 
-_FILE_WIDTH = 140
 _MARKS = {True: "[green]ok[/]  ", False: "[red]NO[/]  ", None: "[yellow]-[/]   "}
 _STATES = {
     "absent": "no",
@@ -31,16 +30,15 @@ def backbones_list() -> None:
     from dreamdist3d.backbones.survey import survey
 
     listed = survey()
-    table = Table("name", "from, in this order", "size", "here", "licence", "what for", box=SIMPLE_HEAD)
+    table = Table("name, and from where in this order", "size", "here", box=SIMPLE_HEAD)
     # A name that is cut off cannot be looked up.
-    table.columns[1].min_width = max(len(entry.origin) for entry in listed)
+    table.columns[0].min_width = 2 + max(len(entry.origin) for entry in listed)
     for name, entries in groupby(listed, key=lambda entry: entry.name):
         for position, entry in enumerate(entries):
-            size = f"{entry.size_gb:.1f} GB" if entry.size_gb >= 1 else f"{entry.size_gb * 1000:.0f} MB"
-            about = ("", "") if position else (entry.licence, entry.purpose)
-            table.add_row("" if position else name, entry.origin, size, _STATES[entry.state], *about)
-    is_terminal = Console().is_terminal
-    Console(width=None if is_terminal else _FILE_WIDTH).print(table)
+            if position == 0:
+                table.add_row(f"[bold]{name}[/]: {entry.purpose}; licence {entry.licence}")
+            table.add_row(f"  {entry.origin}", _size(entry.size_gb), _STATES[entry.state])
+    Console().print(table)
     for entry in listed:
         if entry.path and entry.state != "packaged":
             print(f"{entry.name} is in {entry.path}")
@@ -94,3 +92,7 @@ def doctor() -> None:
         console.print(f"[bold]{road}[/]: {escape(said)}")
     if result.mini:
         raise SystemExit(1)
+
+
+def _size(gigabytes: float) -> str:
+    return f"{gigabytes:.1f} GB" if gigabytes >= 1 else f"{gigabytes * 1000:.0f} MB"

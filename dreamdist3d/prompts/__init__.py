@@ -4,6 +4,7 @@ from dreamdist3d.prompts.composition import PromptComposition
 from dreamdist3d.prompts.distribution import PromptDistribution
 from dreamdist3d.prompts.draw import PromptDraw
 from dreamdist3d.prompts.encoder import PromptFeatures, SoftPromptEncoder
+from dreamdist3d.prompts.execution import Execution
 from dreamdist3d.prompts.fixed import FixedMoments
 from dreamdist3d.prompts.images import ReferenceImages, load_references
 from dreamdist3d.prompts.learn import learn
@@ -13,6 +14,7 @@ from dreamdist3d.prompts.settings import LearnConfig, preset_for
 from dreamdist3d.prompts.source import PromptSource
 
 __all__ = [
+    "Execution",
     "FixedMoments",
     "LearnConfig",
     "Moments",

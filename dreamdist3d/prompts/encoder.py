@@ -86,7 +86,8 @@ class SoftPromptEncoder:
         return self._tokenizer.eos_token_id if pad is None else pad
 
     def _words(self, text: str) -> list[int]:
-        return list(self._tokenizer(text, add_special_tokens=False).input_ids)
+        # SD 2.x pads with "!": without the flag an exclamation mark in a prompt would be read as padding.
+        return list(self._tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids)
 
     def _check_length(self, words: int, what: str) -> None:
         over = words + 2 - self.max_length

@@ -28,7 +28,7 @@ class ReferenceImages:
     @property
     def content_hash(self) -> str:
         """Hex SHA-256 of the pixels in their order."""
-        return hashlib.sha256(self.pixels.numpy().astype("<f4").tobytes()).hexdigest()
+        return hashlib.sha256(np.ascontiguousarray(self.pixels.numpy(), "<f4")).hexdigest()
 
 
 def load_references(folder: Path, size: int) -> ReferenceImages:

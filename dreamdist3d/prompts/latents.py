@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dreamdist3d.backbones import Backbone
 
-CHUNK = 8  # images at a time through the autoencoder, which bounds memory at full size
+CHUNK_PIXELS = 512 * 512  # at a time through the autoencoder, which bounds memory; a larger image goes alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,8 @@ class ReferenceLatents:
 @torch.no_grad()
 def encode_references(backbone: Backbone, pixels: Tensor) -> ReferenceLatents:
     """Encode [N, 3, H, W] pixels in [-1, 1]."""
-    chunks = [_posterior(backbone, chunk.to(backbone.device, backbone.dtype)) for chunk in pixels.split(CHUNK)]
+    images = max(1, CHUNK_PIXELS // (pixels.shape[-1] * pixels.shape[-2]))
+    chunks = [_posterior(backbone, chunk.to(backbone.device)) for chunk in pixels.split(images)]
     means, stds = zip(*chunks, strict=True)
     return ReferenceLatents(torch.cat(means), None if stds[0] is None else torch.cat(stds))
 
@@ -43,6 +44,8 @@ def _posterior(backbone: Backbone, pixels: Tensor) -> tuple[Tensor, Tensor | Non
     vae = backbone.vae
     if not isinstance(vae, AutoencoderKL):
         return backbone.encode_images(pixels), None
-    posterior = vae.encode(pixels).latent_dist
+    posterior = vae.encode(pixels.to(backbone.vae_dtype)).latent_dist
+    # Noised and compared in float32, whatever the autoencoder computes in.
+    mean, std = (part.to(torch.promote_types(part.dtype, torch.float32)) for part in (posterior.mean, posterior.std))
     shift = vae.config.shift_factor or 0.0
-    return (posterior.mean - shift) * vae.config.scaling_factor, posterior.std * vae.config.scaling_factor
+    return (mean - shift) * vae.config.scaling_factor, std * vae.config.scaling_factor

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from dreamdist3d.backbones import Backbone
 from dreamdist3d.errors import Stopped, UserError
@@ -9,9 +10,11 @@ from dreamdist3d.files import ensure_folder
 from dreamdist3d.progress import bar
 from dreamdist3d.prompts.checkpoint import Checkpoint
 from dreamdist3d.prompts.distribution import PromptDistribution
+from dreamdist3d.prompts.execution import DEFAULT_EXECUTION, Execution, prepared
 from dreamdist3d.prompts.images import ReferenceImages
 from dreamdist3d.prompts.latents import encode_references
 from dreamdist3d.prompts.learner import Learner
+from dreamdist3d.prompts.processes import Processes
 from dreamdist3d.prompts.settings import LearnConfig, preset_for
 from dreamdist3d.stopping import StopSignal
 
@@ -19,64 +22,86 @@ __all__ = ["LearnConfig", "learn", "preset_for"]
 
 
 def learn(
-    backbone: Backbone, references: ReferenceImages, config: LearnConfig, out: Path, restart: bool = False
+    backbone: Backbone,
+    references: ReferenceImages,
+    config: LearnConfig,
+    out: Path,
+    restart: bool = False,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> PromptDistribution:
     """Learn the distribution of `references` and write it to `out` (DreamDistribution, Algorithm 1).
 
     Goes on from `<out>.ckpt` if there is one. Interrupted and resumed equals uninterrupted, bit by bit,
-    on one machine's CPU.
+    on one machine's CPU. Processes that `accelerate launch` started learn it together, and rank 0 writes.
 
     Args:
         backbone: a frozen diffusion model; called with one view and no camera.
         references: N >= 1 pictures.
         out: the safetensors file to write.
         restart: forget a checkpoint.
+        execution: how the steps are computed; a checkpoint may go on with another.
 
     Raises:
         Stopped: Ctrl-C or SIGTERM; a checkpoint is kept.
-        UserError: `out` cannot be written, a checkpoint of another learning, a prompt too long, or a loss
-            that is not finite (the state before it is kept).
+        UserError: `out` cannot be written, a checkpoint of another learning, a prompt too long, a batch smaller
+            than the number of processes, or a loss that is not finite (the state before it is kept).
     """
     out = Path(out)
-    _check_output(out)
+    processes = Processes.joined(backbone.device)
     checkpoint = Checkpoint(out, config, references.content_hash, backbone.fingerprint)
-    if restart:
-        checkpoint.remove()
-    state = checkpoint.load()
-    with StopSignal() as stop:
-        learner = Learner(backbone, encode_references(backbone, references.pixels), config)
+    state = processes.agree(lambda: _begin(out, checkpoint, restart))
+    with StopSignal() as stop, prepared(backbone, execution):
+        learner = Learner(backbone, encode_references(backbone, references.pixels), config, processes)
         if state is not None:
             learner.load_state(state)
-        _run(learner, checkpoint, config.steps, stop)
+        _run(learner, checkpoint, config.steps, stop, processes)
     distribution = _distribution(learner, backbone, references, config)
-    distribution.save(out)
-    checkpoint.remove()
+    processes.agree(lambda: _finish(distribution, out, checkpoint))
     return distribution
 
 
-def _run(learner: Learner, checkpoint: Checkpoint, steps: int, stop: StopSignal) -> None:
-    with bar("learning", steps, done=learner.step) as progress:
+def _begin(out: Path, checkpoint: Checkpoint, restart: bool) -> dict[str, Any] | None:
+    """The state to go on from; None: start anew."""
+    _check_output(out)
+    if restart:
+        checkpoint.remove()
+    return checkpoint.load()
+
+
+def _finish(distribution: PromptDistribution, out: Path, checkpoint: Checkpoint) -> None:
+    distribution.save(out)
+    checkpoint.remove()
+
+
+def _run(learner: Learner, checkpoint: Checkpoint, steps: int, stop: StopSignal, processes: Processes) -> None:
+    with bar("learning", steps, done=learner.step, shown=processes.leads) as progress:
         while learner.step < steps:
-            if stop.requested:
-                checkpoint.save(learner.state())
+            # Asked of all, so that all stop at one step: the others would wait for the missing one.
+            if processes.any(stop.requested, learner.tokens.device):
+                _keep(learner, checkpoint, processes)
                 raise Stopped(
                     f"learning stopped at step {learner.step} of {steps}, kept in {checkpoint.path}: "
                     "the same command goes on from there."
                 )
-            progress.advance(f"loss {_advance(learner, checkpoint):.4f}")
+            progress.advance(f"loss {_advance(learner, checkpoint, processes):.4f}")
             if checkpoint.due(learner.step):
-                checkpoint.save(learner.state())
+                _keep(learner, checkpoint, processes)
 
 
-def _advance(learner: Learner, checkpoint: Checkpoint) -> float:
+def _advance(learner: Learner, checkpoint: Checkpoint, processes: Processes) -> float:
     try:
         return learner.advance()
     except FloatingPointError as error:
-        checkpoint.save(learner.state())
+        _keep(learner, checkpoint, processes)
         raise UserError(
             f"the loss is not finite at step {learner.step} ({error}); {checkpoint.path} keeps the state before it. "
             "Try a smaller --lr with --restart."
         ) from error
+
+
+def _keep(learner: Learner, checkpoint: Checkpoint, processes: Processes) -> None:
+    if processes.leads:
+        checkpoint.save(learner.state())
 
 
 def _check_output(out: Path) -> None:

@@ -3,12 +3,14 @@
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dreamdist3d.backbones import Backbone
 from dreamdist3d.prompts.encoder import SoftPromptEncoder
 from dreamdist3d.prompts.latents import ReferenceLatents
 from dreamdist3d.prompts.moments import omega_shape
 from dreamdist3d.prompts.objective import StepDraws, objective
+from dreamdist3d.prompts.processes import ALONE, Processes
 from dreamdist3d.prompts.randomness import batch_indices, generator_for
 from dreamdist3d.prompts.settings import LearnConfig
 
@@ -19,12 +21,25 @@ class Learner:
     """The K x M tokens and their optimizer; nothing else is ever changed.
 
     Step n draws all its randomness from (seed, n), so `state` after n steps is all that step n + 1 needs.
+    Of several processes each takes a share of the step's images; together they make the same step as one would.
+
+    Raises:
+        UserError: fewer images in a batch than processes.
     """
 
-    def __init__(self, backbone: Backbone, latents: ReferenceLatents, config: LearnConfig) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        latents: ReferenceLatents,
+        config: LearnConfig,
+        processes: Processes = ALONE,
+    ) -> None:
         self.step = 0
-        self._backbone, self._latents, self._config = backbone, latents, config
+        self._backbone, self._latents, self._config, self._processes = backbone, latents, config, processes
+        self._share = processes.share(config.batch)
         self._encoder = SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder)
+        hidden_shape = config.prompts, self._encoder.max_length, self._encoder.width
+        self._omega_shape = omega_shape(config.covariance, hidden_shape)
         shape = (config.prompts, config.tokens, self._encoder.width)
         tokens = torch.randn(shape, generator=generator_for(config.seed, "tokens")) * INIT_STD
         self.tokens = tokens.to(backbone.device).requires_grad_()  # [K, M, d]
@@ -36,17 +51,14 @@ class Learner:
         Raises:
             FloatingPointError: the loss or its gradient is not finite; the state stays as it was.
         """
-        # The K prompts are encoded once for all images and draws.
-        features = self._encoder.encode(self.tokens, self._config.prefix, self._config.suffix)
-        loss = objective(self._backbone, features, self._draws(features.hidden.shape), self._config)
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward(inputs=[self.tokens])
+        loss = self._processes.sum(self._backward(self._draws()))
+        self.tokens.grad = self._processes.sum(self.tokens.grad)
         # A gradient can overflow where the loss does not.
         if not (torch.isfinite(loss) and torch.isfinite(self.tokens.grad).all()):
-            raise FloatingPointError(f"loss {float(loss.detach())}")
+            raise FloatingPointError(f"loss {float(loss)}")
         self._optimizer.step()
         self.step += 1
-        return float(loss.detach())
+        return float(loss)
 
     def state(self) -> dict[str, Any]:
         """Tensors and scalars, for `load_state`."""
@@ -59,12 +71,25 @@ class Learner:
         self._optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
 
-    def _draws(self, hidden_shape: torch.Size) -> StepDraws:
-        config, device = self._config, self._backbone.device
+    def _backward(self, draws: StepDraws) -> Tensor:
+        """This process's part of the loss; its gradient is left in the tokens."""
+        # The K prompts are encoded once for all images and draws.
+        features = self._encoder.encode(self.tokens, self._config.prefix, self._config.suffix)
+        loss = objective(self._backbone, features, draws, self._config)
+        # The loss is a mean over images: parts of unequal size weigh by their size.
+        loss = loss * (len(draws.latents) / self._config.batch)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward(inputs=[self.tokens])
+        return loss.detach()
+
+    def _draws(self) -> StepDraws:
+        """This process's part of the step's randomness, all of which every process draws."""
+        config = self._config
         generator = generator_for(config.seed, "step", self.step)
         chosen = batch_indices(len(self._latents), config.batch, self.step, config.seed)
         latents = self._latents.sample(chosen, generator)
-        noise = torch.randn(latents.shape, generator=generator).to(latents)
+        noise = torch.randn(latents.shape, generator=generator).to(latents.dtype)
         timesteps = torch.randint(len(self._backbone.alphas_cumprod), (config.batch,), generator=generator)
-        shape = (config.batch, config.samples, *omega_shape(config.covariance, hidden_shape))
-        return StepDraws(latents, noise, timesteps.to(device), torch.randn(shape, generator=generator).to(device))
+        omega = torch.randn((config.batch, config.samples, *self._omega_shape), generator=generator)
+        parts = (part[self._share].to(self._backbone.device) for part in (latents, noise, timesteps, omega))
+        return StepDraws(*parts)

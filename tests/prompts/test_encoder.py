@@ -100,3 +100,13 @@ def test_exactly_full_fits_and_more_says_by_how_much(parts):
 def test_tokens_of_another_width_or_rank_are_named(parts, shape):
     with pytest.raises(UserError, match=rf"takes \[K, M, {WIDTH}\]"):
         SoftPromptEncoder(*parts).encode(torch.zeros(shape))
+
+
+def test_an_exclamation_mark_is_a_word_even_where_it_also_pads(parts):
+    tokenizer, model = parts
+    vocabulary = tokenizer.get_vocab()
+    words = [vocabulary[word] for word in ("a</w>", "cat</w>", "!</w>")]
+    ids = [tokenizer.bos_token_id, *words, tokenizer.eos_token_id]
+    ids += [tokenizer.pad_token_id] * (LENGTH - len(ids))
+    hidden = SoftPromptEncoder(tokenizer, model).encode_text(["a cat!"]).hidden
+    torch.testing.assert_close(hidden, model(torch.tensor([ids]))[0], atol=1e-6, rtol=0)

@@ -2,10 +2,12 @@
 
 from types import SimpleNamespace
 
+import pytest
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
 
 from dreamdist3d.backbones import Backbone
+from dreamdist3d.prompts import latents
 from dreamdist3d.prompts.latents import encode_references
 
 
@@ -23,14 +25,14 @@ def test_a_posterior_is_kept_and_sampled_by_the_generator():
     torch.manual_seed(0)
     vae = AutoencoderKL(block_out_channels=(8,), norm_num_groups=4, latent_channels=2, scaling_factor=0.5)
     backbone = backbone_with(vae)
-    latents = encode_references(backbone, pixels())
-    torch.testing.assert_close(latents.mean, backbone.encode_images(pixels()))
-    torch.testing.assert_close(latents.std, vae.encode(pixels()).latent_dist.std * 0.5)
+    encoded = encode_references(backbone, pixels())
+    torch.testing.assert_close(encoded.mean, backbone.encode_images(pixels()))
+    torch.testing.assert_close(encoded.std, vae.encode(pixels()).latent_dist.std * 0.5)
     chosen = [3, 3, 10]
-    one, same, other = (latents.sample(chosen, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+    one, same, other = (encoded.sample(chosen, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
     assert torch.equal(one, same) and not torch.equal(one, other) and not torch.equal(one[0], one[1])
     noise = torch.randn(one.shape, generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(one, latents.mean[chosen] + latents.std[chosen] * noise)
+    torch.testing.assert_close(one, encoded.mean[chosen] + encoded.std[chosen] * noise)
 
 
 def test_a_deterministic_autoencoder_gives_its_latents():
@@ -43,13 +45,15 @@ def test_a_deterministic_autoencoder_gives_its_latents():
         latent_channels=2,
     )
     backbone = backbone_with(vae)
-    latents = encode_references(backbone, pixels())
-    assert latents.std is None and len(latents) == 11
+    encoded = encode_references(backbone, pixels())
+    assert encoded.std is None and len(encoded) == 11
     expected = backbone.encode_images(pixels())
-    torch.testing.assert_close(latents.sample([10, 0], torch.Generator()), expected[[10, 0]])
+    torch.testing.assert_close(encoded.sample([10, 0], torch.Generator()), expected[[10, 0]])
 
 
-def test_every_image_is_encoded_once():
+@pytest.mark.parametrize("budget,calls", [(3 * 16 * 16, [3, 3, 3, 2]), (1, [1] * 11)])
+def test_every_image_is_encoded_once_and_few_at_a_time(monkeypatch, budget, calls):
+    monkeypatch.setattr(latents, "CHUNK_PIXELS", budget)
     counted = []
 
     class Counting(torch.nn.Module):
@@ -60,4 +64,4 @@ def test_every_image_is_encoded_once():
             return SimpleNamespace(latents=images[:, :2])
 
     encode_references(backbone_with(Counting()), pixels())
-    assert sum(counted) == 11
+    assert counted == calls

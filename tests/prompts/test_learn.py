@@ -62,6 +62,15 @@ def test_any_number_of_images_and_any_batch(tmp_path, backbone, out, images, bat
     assert backbone.calls == [(2 * batch, 2, 4, 4)] * 2
 
 
+def test_pictures_of_mixed_sizes_and_aspect_ratios_learn_together(tmp_path, backbone, out):
+    for number, size in enumerate([(12, 10), (10, 40), (3, 3), (64, 9), (8, 8)]):
+        write_pictures(tmp_path / f"{number}", 1, size).joinpath("00.png").rename(tmp_path / f"{number}.png")
+    references = load_references(tmp_path, 8)
+    made = learn(backbone, references, CONFIG, out)
+    assert references.pixels.shape == (5, 3, 8, 8) and not references.skipped
+    assert torch.isfinite(made.tokens).all() and backbone.encoded_images == 5
+
+
 def test_a_single_prompt_learns_without_nan(backbone, references, out):
     made = learn(backbone, references, replace(CONFIG, prompts=1, covariance="diagonal"), out)
     assert made.tokens.shape == (1, 2, WIDTH)
