@@ -1,0 +1,80 @@
+"""A folder in the layout of ashawkey/mvdream-sd2.1-diffusers: a UNet class of its own, with original tensor names."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from dreamdist3d.backbones.convert.tensors import read_tensors
+from dreamdist3d.backbones.convert.unet import convert_mvdream_unet
+from dreamdist3d.errors import UserError
+from dreamdist3d.files import read_json
+from dreamdist3d.quiet import quiet_loading
+
+_UNET_CLASS = "MultiViewUNetModel"
+_UNET_FILES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+
+
+def is_mvdream_folder(folder: Path) -> bool:
+    """Whether `folder`'s UNet is of the class `MultiViewUNetModel`, which diffusers does not know."""
+    config = Path(folder) / "unet" / "config.json"
+    return config.is_file() and read_json(config).get("_class_name") == _UNET_CLASS
+
+
+def parts_of_mvdream_folder(
+    folder: Path,
+    n_views: int = 4,
+    dtype: torch.dtype = torch.float32,
+) -> dict[str, Any]:
+    """Such a folder's parts with a stock UNet, not frozen.
+
+    Args:
+        folder: one that `is_mvdream_folder`.
+        n_views: views that the UNet denoises together; the folder does not say.
+        dtype: of all weights.
+
+    Returns:
+        tokenizer, text_encoder, vae, unet, scheduler, n_views.
+
+    Raises:
+        UserError: a part is missing or damaged, or the UNet is ImageDream's.
+    """
+    folder = Path(folder)
+    with quiet_loading():
+        return {
+            "tokenizer": _part(CLIPTokenizer, folder / "tokenizer"),
+            "text_encoder": _model(CLIPTextModel, folder / "text_encoder", dtype),
+            "vae": _model(AutoencoderKL, folder / "vae", dtype),
+            "unet": _unet(folder / "unet", n_views, dtype),
+            "scheduler": _part(DDPMScheduler, folder / "scheduler"),
+            "n_views": n_views,
+        }
+
+
+def _unet(folder: Path, n_views: int, dtype: torch.dtype) -> Any:
+    path = next((folder / name for name in _UNET_FILES if (folder / name).is_file()), None)
+    if path is None:
+        raise UserError(f"{folder} has no weights: it needs {' or '.join(_UNET_FILES)}.")
+    try:
+        return convert_mvdream_unet(read_tensors(path), n_views, dtype)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _model(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
+    model, report = _part(kind, folder, output_loading_info=True)
+    if missing := sorted(report["missing_keys"]):
+        raise UserError(f"{folder} lacks {len(missing)} weights, {missing[0]} among them: download it again.")
+    return model.to(dtype).eval()
+
+
+def _part(kind: Any, folder: Path, **options: Any) -> Any:
+    if not folder.is_dir():
+        raise UserError(f"{folder} is missing: download the whole model folder.")
+    try:
+        return kind.from_pretrained(folder, local_files_only=True, **options)
+    except Exception as error:  # each library raises its own kinds on files that are missing or damaged
+        line = " ".join(str(error).split())[:300]
+        raise UserError(f"{folder} cannot be loaded: {line} Download it again.") from error
