@@ -8,9 +8,14 @@ import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 
+from dreamdist3d import __version__
 from dreamdist3d.backbones import JointViewAttention, load_backbone
-from dreamdist3d.backbones import load as load_module
+from dreamdist3d.backbones.catalogue import CATALOGUE
+from dreamdist3d.config import load_config
 from dreamdist3d.errors import UserError
+from dreamdist3d.runs.manifest import Manifest
+from dreamdist3d.runs.one import run_once
+from tests.backbones.fake_hub import put_in_cache
 from tests.backbones.tiny import write_sd_folder
 
 PARTS = ("tokenizer", "text_encoder", "vae", "unet", "scheduler")
@@ -44,12 +49,32 @@ def test_an_unknown_name_lists_the_known_ones():
     assert all(name in line for name in ("'mvdreem'", "mini", "mvdream", "sd21", "folder"))
 
 
-def test_a_name_without_weights_says_how_to_give_them(monkeypatch):
-    assert "system.backbone" in refused("mvdream")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+@pytest.mark.parametrize("name", list(CATALOGUE))
+def test_a_name_without_weights_says_how_to_give_them(monkeypatch, tmp_path, name):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    line = refused("sd21")
-    assert all(repository in line for repository in load_module.HUB_REPOSITORIES["sd21"]) and "local folder" in line
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    line = refused(name)
+    assert all(source.repository in line for source in CATALOGUE[name].sources)
+    assert "system.backbone" in line and "local folder or checkpoint file" in line
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
+    (tmp_path / "notes.md").write_text("weights")
+    assert "no checkpoint file" in refused(tmp_path / "notes.md")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_pictures")
+def test_a_run_records_the_repository_and_the_commit_of_its_weights(tiny_backbone, tiny_run, tmp_path, monkeypatch):
+    source = CATALOGUE["mvdream"].sources[0]
+    put_in_cache(tmp_path / "hub", source, tiny_backbone)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
+    overrides = [*tiny_run, "system.backbone=mvdream", "system.prompt_processor.prompt=a cat", "tag=one"]
+    run_once(load_config("dreamdist3d/mini.yaml", [*overrides, f"exp_root_dir={tmp_path}"]))
+    recorded = Manifest.load(tmp_path / "mini" / "one" / "run.json").backbone
+    assert recorded["name"] == "mvdream" and recorded["source"] == f"{source.repository}@{source.revision}"
+    assert recorded["sha256"] == load_backbone(str(tiny_backbone)).fingerprint
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -119,7 +144,13 @@ def test_everything_is_frozen_and_in_eval_mode(folder):
     for module in (backbone.text_encoder, backbone.vae, backbone.unet):
         assert not any(m.training for m in module.modules())
         assert not any(p.requires_grad for p in module.parameters())
-    assert (backbone.image_size, backbone.source) == (16, str(folder))
+    assert backbone.image_size == 16
+
+
+def test_the_source_is_recorded_so_that_it_can_be_found_again(folder, monkeypatch):
+    assert load_backbone("mini").source == f"packaged with dreamdist3d {__version__}"
+    monkeypatch.chdir(folder.parent)
+    assert load_backbone(f"./{folder.name}").source == str(folder)
 
 
 def test_half_precision_weights_load_as_float32(folder, tiny_backbone):
@@ -153,6 +184,33 @@ def test_either_layout_of_the_text_encoder_is_the_same_encoder(folder, tiny_back
     bare = {name.removeprefix("text_model."): value for name, value in load_file(path).items()}
     save_file({("text_model." if prefixed else "") + n: v for n, v in bare.items()}, path, metadata={"format": "pt"})
     assert load_backbone(str(folder)).fingerprint == load_backbone(str(tiny_backbone)).fingerprint
+
+
+def test_a_text_encoder_written_by_an_older_library_is_the_same_encoder(folder, tiny_backbone):
+    """Those of the hub also carry the positions themselves, as integers."""
+    path = folder / "text_encoder" / WEIGHTS["text_encoder"]
+    old = {f"text_model.{name.removeprefix('text_model.')}": value for name, value in load_file(path).items()}
+    length = old["text_model.embeddings.position_embedding.weight"].shape[0]
+    old["text_model.embeddings.position_ids"] = torch.arange(length)[None]
+    save_file(old, path, metadata={"format": "pt"})
+    assert load_backbone(str(folder)).fingerprint == load_backbone(str(tiny_backbone)).fingerprint
+
+
+@pytest.mark.parametrize("with_plain", [False, True])
+def test_half_precision_variants_load_where_there_is_nothing_else(folder, tiny_backbone, with_plain):
+    for part, name in WEIGHTS.items():
+        path = folder / part / name
+        stem, _, ending = name.rpartition(".")
+        half = {k: v.half() if v.is_floating_point() else v for k, v in load_file(path).items()}
+        save_file(half, path.with_name(f"{stem}.fp16.{ending}"), metadata={"format": "pt"})
+        if not with_plain:
+            path.unlink()
+    loaded, plain = load_backbone(str(folder)), load_backbone(str(tiny_backbone))
+    for part in WEIGHTS:
+        for name, value in getattr(plain, part).state_dict().items():
+            got = getattr(loaded, part).state_dict()[name]
+            assert got.dtype == value.dtype
+            assert torch.equal(got, value if with_plain or not value.is_floating_point() else value.half().float())
 
 
 @pytest.mark.parametrize("stated,expected", [({"n_views": 2}, 2), ({}, 4), (None, 4)])
