@@ -52,10 +52,17 @@ class PromptProcessorConfig:
 
 @dataclass(frozen=True)
 class SystemConfig:
-    """The parts of a run; `backbone` is mini, mvdream, sd21 or a local folder."""
+    """The parts of a run; `backbone` is mini, mvdream, sd21, a local folder or a checkpoint file.
+
+    `precision` is the UNet's: auto is bf16 or fp16 on a GPU, fp32 on the CPU. `low_vram` trades time for
+    memory, `compile` a slow first step for faster ones.
+    """
 
     backbone: str = "mini"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
+    low_vram: bool = False
+    compile: bool = False
     geometry: GeometryConfig = field(default_factory=GeometryConfig)
     renderer: RendererConfig = field(default_factory=RendererConfig)
     background: BackgroundConfig = field(default_factory=BackgroundConfig)

@@ -1,12 +1,16 @@
 """A frozen latent diffusion model and the few operations the rest of the road needs from it."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
+from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 
 @dataclass
@@ -14,7 +18,9 @@ class Backbone:
     """Tokenizer, text encoder, autoencoder, UNet and noise schedule of one model, frozen.
 
     `n_views` is the number of views the UNet denoises jointly (1: plain Stable Diffusion), `image_size`
-    is in pixels, `fingerprint` identifies the text encoder and its vocabulary (hex SHA-256).
+    is in pixels, `fingerprint` identifies the text encoder and its vocabulary (hex SHA-256). `dtype` is
+    the UNet's; the autoencoder may have another (`vae_dtype`). `low_vram` trades time for memory: pictures
+    go through the autoencoder one by one, the two sides of guidance through the UNet one after the other.
     """
 
     name: str
@@ -29,6 +35,12 @@ class Backbone:
     fingerprint: str
     device: torch.device
     dtype: torch.dtype
+    low_vram: bool = False
+
+    @property
+    def vae_dtype(self) -> torch.dtype:
+        """Of the autoencoder's weights."""
+        return next((weight.dtype for weight in self.vae.parameters()), self.dtype)
 
     @property
     def prediction_type(self) -> str:
@@ -41,26 +53,24 @@ class Backbone:
         return self.scheduler.alphas_cumprod.to(self.device, torch.float32)
 
     def encode_images(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """[B, 3, H, W] in [-1, 1] to scaled latents [B, c, h, w]; differentiable.
+        """[B, 3, H, W] in [-1, 1] to scaled latents [B, c, h, w], at least float32; differentiable.
 
         Args:
-            pixels: images; cast to the backbone's dtype.
+            pixels: images; cast to the autoencoder's dtype.
             generator: samples the posterior of autoencoders that have one; None takes its mode.
         """
-        encoded = self.vae.encode(pixels.to(self.device, self.dtype))
-        if hasattr(encoded, "latents"):
-            latents = encoded.latents
-        elif generator is None:
-            latents = encoded.latent_dist.mode()
-        else:
-            latents = encoded.latent_dist.sample(generator)
+        latents = _at_least_float32(self._in_pieces(self._encoded, pixels.to(self.device, self.vae_dtype)))
+        if isinstance(self.vae, AutoencoderKL):
+            posterior = DiagonalGaussianDistribution(latents)
+            latents = posterior.mode() if generator is None else posterior.sample(generator)
         shift = getattr(self.vae.config, "shift_factor", None) or 0.0
         return (latents - shift) * self.vae.config.scaling_factor
 
     def decode_latents(self, latents: Tensor) -> Tensor:
-        """Scaled latents to [B, 3, H, W], about [-1, 1], not clamped."""
+        """Scaled latents to [B, 3, H, W], about [-1, 1], not clamped, at least float32."""
         shift = getattr(self.vae.config, "shift_factor", None) or 0.0
-        return self.vae.decode(latents.to(self.dtype) / self.vae.config.scaling_factor + shift).sample
+        unscaled = _at_least_float32(latents) / self.vae.config.scaling_factor + shift
+        return _at_least_float32(self._in_pieces(lambda z: self.vae.decode(z).sample, unscaled.to(self.vae_dtype)))
 
     def predict(
         self,
@@ -81,6 +91,42 @@ class Backbone:
             extra["class_labels"] = cameras.to(self.dtype)
             extra["cross_attention_kwargs"] = {"n_views": n_views}
         return self.unet(latents.to(self.dtype), timesteps, encoder_hidden_states=text.to(self.dtype), **extra).sample
+
+    def predict_pair(
+        self,
+        latents: Tensor,  # [B, c, h, w]
+        timesteps: Tensor,  # [B]
+        text: Tensor,  # [B, L, D]
+        negative: Tensor,  # [B, L, D]
+        cameras: Tensor | None = None,  # [B, 16]
+        n_views: int = 1,
+    ) -> tuple[Tensor, Tensor]:
+        """`predict`, in float32, for the prompts and for the negative ones: what classifier-free guidance mixes.
+
+        One call of the UNet on 2 B latents, or, with `low_vram`, two on B.
+        """
+        if self.low_vram:
+            with_text, without = (self.predict(latents, timesteps, c, cameras, n_views) for c in (text, negative))
+            return with_text.float(), without.float()
+        both = None if cameras is None else cameras.repeat(2, 1)
+        texts = torch.cat([text, negative])
+        output = self.predict(latents.repeat(2, 1, 1, 1), timesteps.repeat(2), texts, both, n_views)
+        with_text, without = output.float().chunk(2)
+        return with_text, without
+
+    def _encoded(self, pixels: Tensor) -> Tensor:
+        """Unscaled latents, or the posterior's mean and log variance, [B, 2 c, h, w]."""
+        encoded = self.vae.encode(pixels)
+        return encoded.latent_dist.parameters if isinstance(self.vae, AutoencoderKL) else encoded.latents
+
+    def _in_pieces(self, function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+        """`function(batch)`; with `low_vram` one picture at a time, and nothing kept for the backward pass.
+
+        The autoencoders' own checkpointing is no way to this: AutoencoderTiny's skips its rescaling of pixels.
+        """
+        if not self.low_vram:
+            return function(batch)
+        return torch.cat([checkpoint(function, one, use_reentrant=False) for one in batch.split(1)])
 
 
 def add_noise(backbone: Backbone, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
@@ -117,6 +163,11 @@ def noise_levels(backbone: Backbone, timesteps: Tensor) -> tuple[Tensor, Tensor]
     """sqrt(abar_t) and sqrt(1 - abar_t), each [B, 1, 1, 1]."""
     alphas = backbone.alphas_cumprod[timesteps.to(backbone.device)].view(-1, 1, 1, 1)
     return alphas.sqrt(), (1 - alphas).sqrt()
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    """Latents are noised, mixed and compared in float32, whatever made them."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def fingerprint_of(tokenizer: Any, text_encoder: Any) -> str:

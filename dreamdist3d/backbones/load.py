@@ -10,6 +10,7 @@ from dreamdist3d.backbones.convert import is_mvdream_folder, parts_of_checkpoint
 from dreamdist3d.backbones.find import find
 from dreamdist3d.backbones.joint_attention import install_joint_attention
 from dreamdist3d.backbones.parts import PARTS, parts_of_folder
+from dreamdist3d.backbones.precision import set_precision
 from dreamdist3d.quiet import quiet_loading
 
 
@@ -20,34 +21,35 @@ def load_backbone(name_or_path: str, device: str = "cpu", dtype: torch.dtype = t
         name_or_path: "mini" (packaged), "mvdream", "sd21" (from the hub's cache, else downloaded), a local folder
             in the diffusers layout, or an original Stable Diffusion or MVDream checkpoint file.
         device: a torch device.
-        dtype: of all weights.
+        dtype: of the UNet, and of the autoencoder where that is safe (`set_precision`).
 
     Raises:
         UserError: nothing is found, or it lacks a part or is of an unsupported kind; says what to do.
     """
     found = find(name_or_path)
     with quiet_loading():
-        parts = _parts(found.path, dtype)
+        parts = _parts(found.path)
         for module in (parts["text_encoder"], parts["vae"], parts["unet"]):
-            module.to(device, dtype).eval().requires_grad_(False)
+            module.to(device, torch.float32).eval().requires_grad_(False)
     if parts["unet"].config.class_embed_type == "projection":
         install_joint_attention(parts["unet"], parts["n_views"])
-    return Backbone(
+    backbone = Backbone(
         name=name_or_path,
         source=found.origin,
         image_size=parts["unet"].config.sample_size * _downsampling(parts["vae"]),
         fingerprint=fingerprint_of(parts["tokenizer"], parts["text_encoder"]),
         device=torch.device(device),
-        dtype=dtype,
+        dtype=torch.float32,
         **parts,
     )
+    return set_precision(backbone, dtype)
 
 
-def _parts(path: Path, dtype: torch.dtype) -> dict[str, Any]:
+def _parts(path: Path) -> dict[str, Any]:
     if path.is_file():
-        parts = parts_of_checkpoint(path, dtype=dtype)
+        parts = parts_of_checkpoint(path)
     elif is_mvdream_folder(path):
-        parts = parts_of_mvdream_folder(path, dtype=dtype)
+        parts = parts_of_mvdream_folder(path)
     else:
         parts = parts_of_folder(path)
     return {name: parts[name] for name in (*PARTS, "n_views")}

@@ -19,7 +19,7 @@ def parts_of_folder(folder: Path) -> dict[str, Any]:
     import diffusers
     from transformers import CLIPTextModel, CLIPTokenizer
 
-    _check_layout(folder)
+    check_layout(folder)
     configs = {part: read_json(folder / part / "config.json") for part in ("text_encoder", "vae", "unet")}
     check_vae(configs["vae"], folder / "vae")
     check_unet(configs["unet"], folder / "unet")
@@ -36,7 +36,8 @@ def parts_of_folder(folder: Path) -> dict[str, Any]:
     }
 
 
-def _check_layout(folder: Path) -> None:
+def check_layout(folder: Path) -> None:
+    """Raise a UserError that names the sub-folders a model folder lacks."""
     missing = [part for part in PARTS if not (folder / part).is_dir()]
     if missing:
         raise UserError(

@@ -42,7 +42,7 @@ class MultiviewGuidance:
         """
         size = self.backbone.image_size
         pixels = F.interpolate(rgb, (size, size), mode="bilinear", align_corners=False, antialias=True)
-        latents = self.backbone.encode_images(pixels * 2 - 1).float()
+        latents = self.backbone.encode_images(pixels * 2 - 1)
         if self.config.kind == "sds":
             return self._sds(latents, cameras, progress, generator)
         with torch.no_grad():
@@ -69,18 +69,10 @@ class MultiviewGuidance:
         return noise, add_noise(self.backbone, latents, noise, timesteps), timesteps
 
     def _predict(self, noisy: Tensor, timesteps: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
-        """The UNet's outputs for the prompt and for the negative prompt, in one call."""
-        count = len(noisy)
+        """The UNet's outputs for the prompt and for the negative prompt."""
+        text, negative = (prompt.expand(len(noisy), -1, -1) for prompt in self.text)
         condition = camera_condition(cameras.c2w).to(noisy)
-        output = self.backbone.predict(
-            noisy.repeat(2, 1, 1, 1),
-            timesteps.repeat(2),
-            self.text.repeat_interleave(count, dim=0),
-            condition.repeat(2, 1),
-            self.backbone.n_views,
-        )
-        with_text, without = output.float().chunk(2)
-        return with_text, without
+        return self.backbone.predict_pair(noisy, timesteps, text, negative, condition, self.backbone.n_views)
 
     def _target(
         self, latents: Tensor, cameras: Cameras, progress: float, generator: torch.Generator, background: Tensor
@@ -95,10 +87,10 @@ class MultiviewGuidance:
 
     def _shown(self, latents: Tensor, background: Tensor) -> Tensor:
         """The nearest latents that a render over `background` can have."""
-        pixels = self.backbone.decode_latents(latents).float().clamp(-1, 1)
+        pixels = self.backbone.decode_latents(latents).clamp(-1, 1)
         if self.config.background_tolerance > 0:
             pixels = plain_background(pixels, background * 2 - 1, 2 * self.config.background_tolerance)
-        return self.backbone.encode_images(pixels).float()
+        return self.backbone.encode_images(pixels)
 
     def _sds(self, latents: Tensor, cameras: Cameras, progress: float, generator: torch.Generator) -> Tensor:
         """A scalar whose gradient is w(t) (eps_hat - eps) / B, w = 1 - abar (DreamFusion, equation 3)."""

@@ -6,7 +6,14 @@ from typing import Any, Literal
 
 import torch
 
-from dreamdist3d.backbones import Backbone, load_backbone
+from dreamdist3d.backbones import (
+    Backbone,
+    compile_unet,
+    load_backbone,
+    release_text_encoder,
+    resolve_precision,
+    set_precision,
+)
 from dreamdist3d.config import RunConfig, SystemConfig, load_config, to_yaml
 from dreamdist3d.errors import Stopped, UserError
 from dreamdist3d.files import ensure_folder, write_text
@@ -59,10 +66,13 @@ def resolve_device(wanted: str) -> str:
 def open_backbone(system: SystemConfig, device: str) -> Backbone:
     """Load the diffusion model; when weights are missing the error also names the configuration that needs none."""
     try:
-        return load_backbone(system.backbone, device)
+        backbone = load_backbone(system.backbone, device)
     except UserError as error:
         hint = "" if system.backbone == "mini" else f" {_MINI_HINT}"
         raise UserError(f"{error}{hint}") from error
+    set_precision(backbone, resolve_precision(system.precision, device))
+    backbone.low_vram = system.low_vram
+    return compile_unet(backbone) if system.compile else backbone
 
 
 def export_again(folder: Path) -> Trial:
@@ -96,6 +106,7 @@ def _train(trial: Trial, config: RunConfig, settings: MeshSettings, device: str)
     if recorded is not None:
         _check_same(trial, "backbone", recorded.backbone, backbone.fingerprint)
     condition = encode_condition(processor, distribution, backbone, recorded and recorded.draw)
+    release_text_encoder(backbone)
     with trial.locked():
         manifest = _record(config, condition, backbone, recorded)
         write_text(trial.parsed_config, to_yaml(replace(config, resume=None)))

@@ -4,9 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from diffusers import UNet2DConditionModel
-from diffusers.models.attention_processor import AttnProcessor
+from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
 
-from dreamdist3d.backbones import install_joint_attention, load_backbone
+from dreamdist3d.backbones import JointViewAttention, install_joint_attention, load_backbone
+from tests.backbones.tiny import write_sd_folder
 from tests.prompts.tiny import LENGTH, WIDTH
 
 VIEWS, OBJECTS = 4, 2
@@ -138,3 +139,162 @@ def test_a_call_overrides_the_installed_number_of_views(backbone, inputs):
     backbone.unet.set_attn_processor(processors)
     torch.testing.assert_close(default, backbone.predict(**inputs, n_views=2), atol=1e-6, rtol=0)
     torch.testing.assert_close(four, backbone.predict(**inputs, n_views=4), atol=1e-6, rtol=0)
+
+
+def test_objects_change_places_with_their_outputs(backbone, inputs):
+    order = torch.tensor([4, 5, 6, 7, 0, 1, 2, 3])
+    swapped = {name: value[order] for name, value in inputs.items()}
+    expected = backbone.predict(**inputs, n_views=VIEWS)[order]
+    torch.testing.assert_close(backbone.predict(**swapped, n_views=VIEWS), expected, atol=1e-6, rtol=1e-6)
+
+
+def layer(channels=12, heads=3, seed=0, scale=1.0, **options):
+    """One attention layer with weights that attend; self-attention, joint over the views."""
+    attention = Attention(query_dim=channels, heads=heads, dim_head=channels // heads, **options).requires_grad_(False)
+    generator = torch.Generator().manual_seed(seed)
+    for weight in attention.parameters():
+        weight.copy_(torch.randn(weight.shape, generator=generator) * scale)
+    attention.set_processor(JointViewAttention())
+    return attention
+
+
+def by_hand(attention, hidden, views):
+    """Float64, one object after another."""
+    weights = {name: weight.double() for name, weight in attention.named_parameters()}
+    out = []
+    for seen in hidden.double().unflatten(0, (-1, views)):
+        sequence = torch.cat(list(seen))
+        q, k, v = (sequence @ weights[f"to_{part}.weight"].t() for part in "qkv")
+        mixed = explicit_attention(q, k, v, attention.heads) @ weights["to_out.0.weight"].t()
+        out += (mixed + weights["to_out.0.bias"]).chunk(views)
+    return torch.stack(out)
+
+
+@pytest.mark.parametrize("views", [1, 2, 3, 4, 6, 12])
+@pytest.mark.parametrize(
+    "dtype,tolerance",
+    [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.float16, 5e-3), (torch.bfloat16, 4e-2)],
+)
+def test_any_number_of_views_in_any_precision(views, dtype, tolerance):
+    attention = layer(scale=0.4).to(dtype)
+    hidden = torch.randn(12, 5, 12, generator=torch.Generator().manual_seed(1)).to(dtype)
+    expected = by_hand(attention, hidden, views)
+    result = attention(hidden, n_views=views)
+    assert result.dtype == dtype and result.shape == hidden.shape
+    torch.testing.assert_close(result.double(), expected, atol=tolerance * float(expected.abs().max()), rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_scores_do_not_overflow(dtype):
+    """`upcast_attention` of some Stable Diffusion 2.1 repositories is about this: q k^T beyond 65,504."""
+    attention = layer(scale=1.0, upcast_attention=True).to(dtype)
+    hidden = (torch.randn(4, 5, 12, generator=torch.Generator().manual_seed(1)) * 100).to(dtype)
+    query, key = (F.linear(hidden, part.weight) for part in (attention.to_q, attention.to_k))
+    assert float((query.double() @ key.double().transpose(1, 2)).abs().max()) > 2 * 65504
+    result, expected = attention(hidden, n_views=2).double(), by_hand_stable(attention, hidden, 2)
+    assert result.isfinite().all()
+    torch.testing.assert_close(result, expected, atol=2e-2 * float(expected.abs().max()), rtol=0)
+
+
+def by_hand_stable(attention, hidden, views):
+    """`by_hand` on queries, keys and values as rounded as the layer's own, with scores too large for exp()."""
+    out = []
+    for seen in hidden.unflatten(0, (-1, views)):
+        sequence = torch.cat(list(seen))
+        q, k, v = (F.linear(sequence, getattr(attention, f"to_{part}").weight).double() for part in "qkv")
+        heads = zip(*(x.chunk(attention.heads, dim=-1) for x in (q, k, v)), strict=True)
+        mixed = torch.cat([(q @ k.t() / q.shape[-1] ** 0.5).softmax(-1) @ v for q, k, v in heads], dim=-1)
+        out += F.linear(mixed, *(p.double() for p in attention.to_out[0].parameters())).chunk(views)
+    return torch.stack(out)
+
+
+def test_folding_the_views_copies_nothing():
+    attention, asked = layer(), []
+    attention.to_q.register_forward_hook(lambda module, given, output: asked.append(given[0]))
+    hidden = torch.randn(8, 5, 12)
+    attention(hidden, n_views=4)
+    assert asked[0].shape == (2, 20, 12) and asked[0].data_ptr() == hidden.data_ptr()
+
+
+def test_views_that_do_not_fill_an_object_are_refused():
+    with pytest.raises(RuntimeError, match="unflatten"):
+        layer()(torch.randn(6, 5, 12), n_views=4)
+
+
+def test_one_view_is_plain_stable_diffusion(tmp_path):
+    unet = load_backbone(str(write_sd_folder(tmp_path / "sd"))).unet
+    generator = torch.Generator().manual_seed(0)
+    latents, text = torch.randn(3, 4, 8, 8, generator=generator), torch.randn(3, LENGTH, WIDTH, generator=generator)
+    answers = []
+    for install in (lambda: unet.set_attn_processor(AttnProcessor2_0()), lambda: install_joint_attention(unet, 1)):
+        install()
+        answers.append(unet(latents, torch.tensor([1, 500, 999]), encoder_hidden_states=text).sample)
+    assert torch.equal(*answers)
+
+
+@pytest.mark.parametrize(
+    "options,named",
+    [
+        ({"norm_num_groups": 2}, "group_norm"),
+        ({"residual_connection": True}, "residual_connection"),
+        ({"rescale_output_factor": 2.0}, "rescale_output_factor"),
+        ({"qk_norm": "layer_norm"}, "norm_k, norm_q"),
+        ({"scale_qk": False}, "scale_qk"),
+        ({"cross_attention_norm": "layer_norm"}, "norm_cross"),
+    ],
+)
+def test_options_it_does_not_know_are_refused_by_name(backbone, options, named):
+    unet = UNet2DConditionModel.from_config(backbone.unet.config)
+    unet.mid_block.attentions[0].transformer_blocks[0].attn1 = layer(8, 2, **options)
+    with pytest.raises(ValueError, match=f"attn1 uses {named}"):
+        install_joint_attention(unet, 4)
+
+
+def test_a_mask_is_refused():
+    with pytest.raises(ValueError, match="takes no mask"):
+        layer()(torch.randn(4, 5, 12), attention_mask=torch.zeros(4, 5), n_views=4)
+
+
+@pytest.fixture
+def dynamo():
+    """Compiled code, and how often it was compiled, are of one test."""
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    yield torch._dynamo.utils.counters
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("backend", ["eager", pytest.param("aot_eager", marks=pytest.mark.slow)])
+def test_it_compiles_without_a_graph_break(backbone, inputs, dynamo, backend):
+    compiled = torch.compile(backbone.unet, backend=backend, fullgraph=True)
+    arguments = {
+        "sample": inputs["latents"],
+        "timestep": inputs["timesteps"],
+        "encoder_hidden_states": inputs["text"],
+        "class_labels": inputs["cameras"],
+        "cross_attention_kwargs": {"n_views": VIEWS},
+    }
+    with torch.no_grad():
+        found, expected = (unet(**arguments).sample for unet in (compiled, backbone.unet))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    assert dynamo["stats"]["unique_graphs"] == 1 and not dynamo["graph_break"]
+
+
+@pytest.mark.slow
+def test_inductor_gives_the_same(dynamo):
+    attention = layer()
+    hidden = torch.randn(8, 5, 12, generator=torch.Generator().manual_seed(1))
+    compiled = torch.compile(attention, fullgraph=True)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(hidden, n_views=4), attention(hidden, n_views=4), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("dtype,tolerance", [(torch.float32, 1e-4), (torch.float16, 5e-3), (torch.bfloat16, 4e-2)])
+def test_the_gpus_kernels_give_the_same(dtype, tolerance):
+    attention = layer(channels=64, heads=2, scale=0.1).to("cuda", dtype)
+    hidden = torch.randn(8, 33, 64, generator=torch.Generator().manual_seed(1)).to("cuda", dtype)
+    expected = by_hand(attention, hidden, 4)
+    near = tolerance * float(expected.abs().max())
+    torch.testing.assert_close(attention(hidden, n_views=4).double(), expected, atol=near, rtol=0)

@@ -9,6 +9,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from dreamdist3d.backbones.convert.tensors import read_tensors
 from dreamdist3d.backbones.convert.unet import convert_mvdream_unet
+from dreamdist3d.backbones.parts import check_layout, load_model, load_part
 from dreamdist3d.errors import UserError
 from dreamdist3d.files import read_json
 from dreamdist3d.quiet import quiet_loading
@@ -42,13 +43,14 @@ def parts_of_mvdream_folder(
         UserError: a part is missing or damaged, or the UNet is ImageDream's.
     """
     folder = Path(folder)
+    check_layout(folder)
     with quiet_loading():
         return {
-            "tokenizer": _part(CLIPTokenizer, folder / "tokenizer"),
-            "text_encoder": _model(CLIPTextModel, folder / "text_encoder", dtype),
-            "vae": _model(AutoencoderKL, folder / "vae", dtype),
+            "tokenizer": load_part(CLIPTokenizer, folder / "tokenizer"),
+            "text_encoder": load_model(CLIPTextModel, folder / "text_encoder").to(dtype).eval(),
+            "vae": load_model(AutoencoderKL, folder / "vae").to(dtype).eval(),
             "unet": _unet(folder / "unet", n_views, dtype),
-            "scheduler": _part(DDPMScheduler, folder / "scheduler"),
+            "scheduler": load_part(DDPMScheduler, folder / "scheduler"),
             "n_views": n_views,
         }
 
@@ -61,20 +63,3 @@ def _unet(folder: Path, n_views: int, dtype: torch.dtype) -> Any:
         return convert_mvdream_unet(read_tensors(path), n_views, dtype)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-
-
-def _model(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
-    model, report = _part(kind, folder, output_loading_info=True)
-    if missing := sorted(report["missing_keys"]):
-        raise UserError(f"{folder} lacks {len(missing)} weights, {missing[0]} among them: download it again.")
-    return model.to(dtype).eval()
-
-
-def _part(kind: Any, folder: Path, **options: Any) -> Any:
-    if not folder.is_dir():
-        raise UserError(f"{folder} is missing: download the whole model folder.")
-    try:
-        return kind.from_pretrained(folder, local_files_only=True, **options)
-    except Exception as error:  # each library raises its own kinds on files that are missing or damaged
-        line = " ".join(str(error).split())[:300]
-        raise UserError(f"{folder} cannot be loaded: {line} Download it again.") from error

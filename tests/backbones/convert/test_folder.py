@@ -64,7 +64,7 @@ def test_a_folder_with_the_peers_unet_converts(peer_folder, multi_view, given, t
     [
         ("vae/diffusion_pytorch_model.safetensors", "vae cannot be loaded"),
         ("unet/diffusion_pytorch_model.safetensors", "unet has no weights"),
-        ("tokenizer", "tokenizer is missing"),
+        ("tokenizer", "tokenizer missing"),
     ],
 )
 def test_a_folder_that_lacks_something_says_what(peer_folder, tmp_path, lost, message):

@@ -1,0 +1,160 @@
+"""Peak memory of a full-size step, counted on any machine: no weights, no GPU, nothing computed.
+
+    python benchmarks/peak_bytes.py guidance            # the MVDream lift's guidance, forward and backward
+    python benchmarks/peak_bytes.py learn --pixels 768  # a step of learning on Stable Diffusion 2.1
+    python benchmarks/peak_bytes.py render              # a step of the lift without its guidance; this one computes
+
+The first two run the real code on tensors that have shapes and no contents, and add up the bytes of those alive at
+the same time, weights included. A GPU needs more: workspaces of its kernels, fragmentation, and the CUDA context.
+Prints one JSON line for each setting.
+"""
+
+import json
+import weakref
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import tyro
+from diffusers import DDPMScheduler
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from dreamdist3d.backbones import Backbone, install_joint_attention
+from dreamdist3d.config import load_config
+from dreamdist3d.guidance import MultiviewGuidance
+from dreamdist3d.lift.cameras import CameraRanges, sample_cameras
+from dreamdist3d.lift.optimize import _State
+from dreamdist3d.prompts import LearnConfig, SoftPromptEncoder
+from dreamdist3d.prompts.execution import Execution, prepared
+from dreamdist3d.prompts.objective import StepDraws, objective
+from random_model import architecture, byte_tokenizer
+
+CONFIG = "dreamdist3d/mvdream.yaml"
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of all storages that are alive: those it is told of, and those made while it is on."""
+
+    def __init__(self, *modules: torch.nn.Module) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._sizes: dict[int, int] = {}
+        for module in modules:
+            for weight in module.parameters():
+                self._count(weight)
+        self.weights = self.now
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, Tensor):
+                self._count(tensor)
+        return out
+
+    def _count(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self._sizes:
+            self._sizes[storage._cdata] = storage.nbytes()
+            self.now += storage.nbytes()
+            self.peak = max(self.peak, self.now)
+            weakref.finalize(storage, self._forget, storage._cdata)
+
+    def _forget(self, key: int) -> None:
+        self.now -= self._sizes.pop(key)
+
+
+def report(live: LiveBytes, **settings: Any) -> None:
+    """One line of JSON."""
+    sizes = {"weights_gib": live.weights / 2**30, "peak_gib": live.peak / 2**30}
+    print(json.dumps(settings | {name: round(value, 2) for name, value in sizes.items()}), flush=True)
+
+
+def full_size(size: Literal["sd21", "mvdream"], dtype: torch.dtype) -> Backbone:
+    """A backbone of that architecture; its tensors are those of the mode this is called under."""
+    torch.set_default_dtype(dtype)
+    models = {name: build().eval().requires_grad_(False) for name, build in architecture(size).items()}
+    torch.set_default_dtype(torch.float32)
+    n_views = 4 if size == "mvdream" else 1
+    if n_views > 1:
+        install_joint_attention(models["unet"], n_views)
+    scheduler = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    return Backbone(
+        name=size,
+        source="shapes",
+        tokenizer=byte_tokenizer(),
+        scheduler=scheduler,
+        n_views=n_views,
+        image_size=8 * models["unet"].config.sample_size,
+        fingerprint="",
+        device=torch.device("cpu"),
+        dtype=dtype,
+        **models,
+    )
+
+
+def guidance() -> None:
+    """Both stages of the shipped configuration; the text encoder has left the GPU by then."""
+    config = load_config(CONFIG)
+    for precision, dtype in DTYPES.items():
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            backbone = full_size("mvdream", dtype)
+            for backbone.low_vram in (False, True):
+                for pixels, views in zip(config.data.resolution, config.data.batch_views, strict=True):
+                    live = LiveBytes(backbone.unet, backbone.vae)
+                    with live:
+                        _guide(backbone, config.system.guidance, pixels, views)
+                    report(live, precision=precision, low_vram=backbone.low_vram, pixels=pixels, views=views)
+
+
+def _guide(backbone: Backbone, config: Any, pixels: int, views: int) -> None:
+    rgb = torch.rand(views, 3, pixels, pixels).requires_grad_()
+    cameras = sample_cameras(CameraRanges(), views // backbone.n_views, torch.Generator().manual_seed(0))
+    call = MultiviewGuidance(backbone, torch.randn(77, 1024), torch.randn(77, 1024), config)
+    call(rgb, cameras, 0.5, torch.Generator().manual_seed(0), torch.zeros(3)).backward()
+
+
+def learn(pixels: int = 768) -> None:
+    """The default learning, weights in float32; bf16 is autocast."""
+    for precision in DTYPES:
+        for checkpointing in (False, True):
+            with FakeTensorMode(allow_non_fake_inputs=True):
+                backbone = full_size("sd21", torch.float32)
+                live = LiveBytes(backbone.unet, backbone.vae, backbone.text_encoder)
+                with prepared(backbone, Execution(precision, checkpointing=checkpointing)), live:
+                    _learn(backbone, LearnConfig(), pixels // 8)
+            report(live, precision=precision, checkpointing=checkpointing, pixels=pixels)
+
+
+def _learn(backbone: Backbone, config: LearnConfig, size: int) -> None:
+    tokens = torch.randn(config.prompts, config.tokens, 1024).requires_grad_()
+    features = SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder).encode(tokens)
+    latents, noise = torch.randn(2, config.batch, 4, size, size)
+    omega = torch.randn(config.batch, config.samples, config.prompts)
+    draws = StepDraws(latents, noise, torch.randint(1000, (config.batch,)), omega)
+    objective(backbone, features, draws, config).backward(inputs=[tokens])
+
+
+def render(pixels: int = 128) -> None:
+    """The second step after a renewal of the occupancy grid, on the field every run begins with.
+
+    Args:
+        pixels: of the four views. The shipped configuration has 256, which takes four times the memory of 128.
+    """
+    config = load_config(CONFIG, [f"data.resolution=[64,{pixels}]"]).lift()
+    state = _State(config, 0, "cpu")
+    state.step = config.max_steps * 3 // 4 // config.renderer.occupancy_every * config.renderer.occupancy_every
+    live = LiveBytes(state.field)
+    with live:
+        for _ in range(2):
+            live.peak = live.now
+            state.advance(lambda rgb, *_: rgb.square().sum(), Path("none"))
+    occupied = float(state.occupancy.occupied(torch.rand(10_000, 3) * 2 - 1).float().mean())
+    report(live, pixels=pixels, samples=config.renderer.num_samples_per_ray[1], occupied=round(occupied, 2))
+
+
+if __name__ == "__main__":
+    tyro.extras.subcommand_cli_from_dict({"guidance": guidance, "learn": learn, "render": render})
