@@ -3,7 +3,6 @@
 from typing import Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dreamdist3d.errors import UserError
@@ -65,13 +64,13 @@ def farthest(
     features: Tensor,  # [M, D]
     count: int,
 ) -> list[int]:
-    """`count` of M rows, in their order, that keep far apart: greedy max-min cosine distance, then exchanges.
+    """`count` of M rows, in their order, that keep far apart: greedy max-min Euclidean distance, then exchanges.
 
     Greedy choice comes within a factor of two of the best smallest distance (Gonzalez 1985). Exchanging a row
     of the closest pair for an unused one goes on from there, as long as the smallest distance grows.
     """
-    unit = F.normalize(features.double(), dim=-1)
-    distances = (1 - unit @ unit.T).fill_diagonal_(torch.inf)
+    rows = features.double()
+    distances = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(torch.inf)
     chosen = _greedy(distances, count)
     while (better := _exchanged(distances, chosen)) is not None:
         chosen = better

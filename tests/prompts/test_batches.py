@@ -4,7 +4,6 @@ from itertools import combinations
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from dreamdist3d.errors import UserError
 from dreamdist3d.prompts import PromptComposition, SoftPromptEncoder
@@ -20,8 +19,7 @@ def encoder(tmp_path_factory):
 
 
 def smallest_distance(features, rows):
-    unit = F.normalize(features.double(), dim=-1)
-    return min(float(1 - unit[a] @ unit[b]) for a, b in combinations(rows, 2))
+    return min(float((features[a].double() - features[b].double()).norm()) for a, b in combinations(rows, 2))
 
 
 def test_independent_draws_can_be_drawn_again_alone():
@@ -51,7 +49,7 @@ def test_spread_draws_lie_farther_apart_than_independent_ones(source, encoder):
         candidates = draw_batch(source, 6 * CANDIDATES, seed)
         features = pooled_features(source, candidates, encoder)
         chosen = smallest_distance(features, [candidates.index(d) for d in spread])
-        assert chosen > 1.5 * smallest_distance(features, range(6))
+        assert chosen > 1.3 * smallest_distance(features, range(6))
 
 
 def test_pooled_features_are_the_draws_at_their_end_mark(encoder):
@@ -66,8 +64,7 @@ def test_the_chosen_rows_are_at_least_half_as_far_apart_as_the_best(seed):
     chosen = farthest(features, 4)
     assert chosen == sorted(set(chosen)) and len(chosen) == 4
     best = max(smallest_distance(features, rows) for rows in combinations(range(9), 4))
-    # Half in angle or chord is a quarter in cosine distance, a chord squared.
-    assert smallest_distance(features, chosen) >= best / 4
+    assert smallest_distance(features, chosen) >= best / 2
 
 
 def test_most_choices_are_the_very_best():
