@@ -154,7 +154,19 @@ def test_learn_names_the_pictures_it_skips(
 ) -> None:
     pictures, out = write_pictures(tmp_path / "pictures", 3), tmp_path / "cats.safetensors"
     (pictures / "broken.png").write_bytes(b"no picture")
-    options = ["--backbone", str(tiny_backbone), "--out", str(out), "--device", "cpu", "--prompts", "2", "--steps", "2"]
+    options = [
+        "--backbone",
+        str(tiny_backbone),
+        "--out",
+        str(out),
+        "--device",
+        "cpu",
+        "--prompts",
+        "2",
+        "--steps",
+        "2",
+        "--low-vram",
+    ]
     assert main(["learn", str(pictures), *options, "--covariance", "diagonal", "--prefix", "a photo of"]) == 0
     captured = capsys.readouterr()
     assert captured.out == f"{out}\n" and f"skipped {pictures / 'broken.png'}: " in captured.err

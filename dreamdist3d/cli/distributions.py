@@ -52,8 +52,8 @@ class ExecutionSettings:
     """Of text encoder and UNet; auto is bf16 on GPUs that compute in it."""
     compile: bool = False
     """Compile the UNet."""
-    checkpointing: bool = False
-    """Less memory for more time: compute activations again in the backward pass."""
+    low_vram: bool = False
+    """Gradient checkpointing: less memory for more time."""
 
 
 def learn(
@@ -89,7 +89,8 @@ def learn(
         for path, reason in references.skipped:
             print(f"skipped {path}: {reason}", file=sys.stderr)
     config = replace(preset_for(model), **given(settings))
-    learn(model, references, config, out, restart, Execution(**vars(execution)))
+    steps = Execution(execution.precision, execution.compile, checkpointing=execution.low_vram)
+    learn(model, references, config, out, restart, steps)
     if processes.leads:
         print(out)
 

@@ -14,6 +14,7 @@ def launch(
     train: Annotated[bool, _MODE] = False,
     test: Annotated[bool, _MODE] = False,
     export: Annotated[bool, _MODE] = False,
+    low_vram: bool = False,
 ) -> None:
     """One run: a draw of a distribution, or a plain prompt, lifted to a 3D asset.
 
@@ -23,10 +24,11 @@ def launch(
         train: the whole road, from the last checkpoint if there is one (the default).
         test: render the views of a trained run again.
         export: extract the mesh of a trained run again.
+        low_vram: less GPU memory for more time, as system.low_vram=true.
     """
     from dreamdist3d.config import load_config
 
-    settings = load_config(config, overrides)
+    settings = load_config(config, [*overrides, "system.low_vram=true"] if low_vram else overrides)
     from dreamdist3d.runs.one import run_once
 
     print(run_once(settings, "test" if test else "export" if export else "train").folder)
