@@ -2,9 +2,10 @@
 
     python benchmarks/spread.py --out outputs/spread
 
-For each family learns a distribution, then compares batches of draws (independent, antithetic, spread) whose
-pictures start from the same noises. Prints a table with the mean over batches and families and its standard
-error over batches, and writes `spread.json` and one sheet for each kind of batch.
+For each family learns a distribution and, for each of several pools of candidate draws, samples a picture of every
+candidate, all from one noise. The pictures of the draws that `spread` chooses are compared with the whole pool: its
+mean similarity is what independent draws have on average. Prints a table with the mean over pools and its standard
+error, and writes `spread.json` and a sheet of chosen draws below as many independent ones.
 """
 
 import statistics
@@ -20,7 +21,7 @@ from dreamdist3d.files import write_json
 from dreamdist3d.mini.grids import save_grid
 from dreamdist3d.mini.references import write_references
 from dreamdist3d.prompts import PromptDistribution, SoftPromptEncoder
-from dreamdist3d.prompts.batches import BATCHINGS, CANDIDATES, draw_batch
+from dreamdist3d.prompts.batches import CANDIDATES, draw_batch
 from study import in_rows, pool, sample, score, train
 
 SCORES = ("dino_similarity", "clip_similarity", "color_spread", "family_accuracy")
@@ -34,16 +35,14 @@ class Options:
         out: folder for everything.
         families: what the references show.
         count: draws in a batch.
-        batches: batches of each kind and family.
-        noise: fresh or matched initial noise.
+        pools: pools of candidates for each family.
         workers: processes.
     """
 
     out: Path = Path("outputs/spread")
     families: tuple[str, ...] = ("mushroom", "rocket")
     count: int = 12
-    batches: int = 8
-    noise: str = "matched"
+    pools: int = 5
     workers: int = 2
 
 
@@ -51,45 +50,54 @@ def main() -> None:
     options = tyro.cli(Options, description=__doc__)
     for family in options.families:
         write_references(options.out / f"references-{family}", family)
-    cases = [(family, how, b) for family in options.families for how in BATCHINGS for b in range(options.batches)]
+    cases = [(family, number) for family in options.families for number in range(options.pools)]
     with pool(options.workers) as processes:
         references = [options.out / f"references-{family}" for family in options.families]
         files = [options.out / f"{family}.safetensors" for family in options.families]
         list(processes.map(train, references, files, [{}] * len(files)))
-        made = dict(zip(cases, processes.map(pictures, [options] * len(cases), cases), strict=True))
+        made = dict(zip(cases, processes.map(candidates, [options] * len(cases), cases), strict=True))
     report(options, made)
 
 
-def pictures(options: Options, case: tuple[str, str, int]) -> Tensor:
-    """[count, 3, H, W] of one batch; batch b has the same candidates and noises whatever its kind."""
-    family, how, number = case
+def candidates(options: Options, case: tuple[str, int]) -> tuple[Tensor, list[int]]:
+    """Pictures [8 count, 3, H, W] of one pool, and which of them `spread` chooses."""
+    family, number = case
     learned = PromptDistribution.load(options.out / f"{family}.safetensors")
     backbone = load_backbone("mini")
     encoder = SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder)
-    draws = draw_batch(learned, options.count, number * CANDIDATES * options.count, how, encoder)
-    return sample(learned, draws, options.noise, number)
+    first = number * CANDIDATES * options.count
+    draws = draw_batch(learned, CANDIDATES * options.count, first)
+    chosen = draw_batch(learned, options.count, first, "spread", encoder)
+    return sample(learned, draws, "matched", number), [draws.index(draw) for draw in chosen]
 
 
-def report(options: Options, made: dict[tuple[str, str, int], Tensor]) -> None:
-    """Print the table, write it and the sheets."""
-    rows = {how: [score(p, family) for (family, h, _), p in made.items() if h == how] for how in BATCHINGS}
-    write_json(options.out / "spread.json", {"noise": options.noise, "count": options.count, "rows": rows})
+def report(options: Options, made: dict[tuple[str, int], tuple[Tensor, list[int]]]) -> None:
+    """Print the table, write it and the sheet."""
+    rows = {
+        "independent": [score(pictures, family) for (family, _), (pictures, _) in made.items()],
+        "spread": [score(pictures[chosen], family) for (family, _), (pictures, chosen) in made.items()],
+    }
+    write_json(options.out / "spread.json", {"count": options.count, "cases": list(made), "rows": rows})
     print("| | mini-DINO similarity | mini-CLIP similarity | colour spread | family accuracy |\n|---|---|---|---|---|")
-    for how, scores in rows.items():
-        print(f"| {how} | {' | '.join(with_error([s[name] for s in scores]) for name in SCORES)} |")
-    base = rows["independent"]
-    for how in BATCHINGS[1:]:
-        print(f"\n{how} minus independent, pairwise: "
-              + ", ".join(f"{n} {with_error([a[n] - b[n] for a, b in zip(rows[how], base, strict=True)])}"
-                          for n in SCORES))  # fmt: skip
-    for how in BATCHINGS:
-        sheet = torch.cat([made[family, how, b] for family in options.families for b in range(2)])
-        save_grid(in_rows(sheet, options.count), options.out / f"{how}.png", 1)
+    for name, scores in rows.items():
+        print(f"| {name} | {' | '.join(f'{statistics.mean(s[key] for s in scores):.3f}' for key in SCORES)} |")
+    differences = [
+        with_error([a[key] - b[key] for a, b in zip(rows["spread"], rows["independent"], strict=True)])
+        for key in SCORES
+    ]
+    print(f"| difference, pool by pool | {' | '.join(differences)} |")
+    sheet = [part for family in options.families for part in shown(*made[family, 0], options.count)]
+    save_grid(in_rows(torch.cat(sheet), options.count), options.out / "spread.png", 1)
+
+
+def shown(pictures: Tensor, chosen: list[int], count: int) -> tuple[Tensor, Tensor]:
+    """The first `count` independent draws of a pool, and the chosen ones."""
+    return pictures[:count], pictures[chosen]
 
 
 def with_error(values: list[float]) -> str:
     """Mean and standard error."""
-    return f"{statistics.mean(values):.3f} ± {statistics.stdev(values) / len(values) ** 0.5:.3f}"
+    return f"{statistics.mean(values):+.3f} ± {statistics.stdev(values) / len(values) ** 0.5:.3f}"
 
 
 if __name__ == "__main__":

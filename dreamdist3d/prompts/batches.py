@@ -3,6 +3,7 @@
 from typing import Literal, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dreamdist3d.errors import UserError
@@ -28,7 +29,7 @@ def draw_batch(
 
     independent: seed, seed + 1, ... antithetic: each followed by its twin -omega, so that the batch's mean
     is the distribution's. spread: of 8 times as many independent draws those that lie farthest apart at the
-    text encoder's pooled (end-of-text) feature.
+    direction of the text encoder's pooled (end-of-text) feature.
 
     Args:
         encoder: of the distribution's backbone; only `spread` needs it.
@@ -64,13 +65,15 @@ def farthest(
     features: Tensor,  # [M, D]
     count: int,
 ) -> list[int]:
-    """`count` of M rows, in their order, that keep far apart: greedy max-min Euclidean distance, then exchanges.
+    """`count` of M rows, in their order, that keep far apart: greedy max-min distance of directions, then exchanges.
 
-    Greedy choice comes within a factor of two of the best smallest distance (Gonzalez 1985). Exchanging a row
-    of the closest pair for an unused one goes on from there, as long as the smallest distance grows.
+    Directions, because far-out draws are the longest and the least like the family. Greedy choice comes within a
+    factor of two of the best smallest distance (Gonzalez 1985). Exchanging a row of the closest pair for an unused
+    one goes on from there, as long as the smallest distance grows.
     """
-    rows = features.double()
-    distances = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(torch.inf)
+    unit = F.normalize(features.double(), dim=-1)
+    # Exact, where the matrix product would lose the distance of close rows to rounding.
+    distances = torch.cdist(unit, unit, compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(torch.inf)
     chosen = _greedy(distances, count)
     while (better := _exchanged(distances, chosen)) is not None:
         chosen = better
