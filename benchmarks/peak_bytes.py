@@ -11,7 +11,6 @@ Prints one JSON line for each setting.
 
 import json
 import weakref
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -26,7 +25,7 @@ from dreamdist3d.backbones import Backbone, install_joint_attention
 from dreamdist3d.config import load_config
 from dreamdist3d.guidance import MultiviewGuidance
 from dreamdist3d.lift.cameras import CameraRanges, sample_cameras
-from dreamdist3d.lift.optimize import _State
+from dreamdist3d.lift.state import LiftState
 from dreamdist3d.prompts import LearnConfig, SoftPromptEncoder
 from dreamdist3d.prompts.execution import Execution, prepared
 from dreamdist3d.prompts.objective import StepDraws, objective
@@ -145,13 +144,16 @@ def render(pixels: int = 128) -> None:
         pixels: of the four views. The shipped configuration has 256, which takes four times the memory of 128.
     """
     config = load_config(CONFIG, [f"data.resolution=[64,{pixels}]"]).lift()
-    state = _State(config, 0, "cpu")
+    state = LiftState(config, 0, "cpu")
     state.step = config.max_steps * 3 // 4 // config.renderer.occupancy_every * config.renderer.occupancy_every
     live = LiveBytes(state.field)
     with live:
         for _ in range(2):
             live.peak = live.now
-            state.advance(lambda rgb, *_: rgb.square().sum(), Path("none"))
+            with state.rendered() as step:
+                loss, _ = step.losses(step.renders.rgb.square().sum())
+            loss.backward()
+            state.descend()
     occupied = float(state.occupancy.occupied(torch.rand(10_000, 3) * 2 - 1).float().mean())
     report(live, pixels=pixels, samples=config.renderer.num_samples_per_ray[1], occupied=round(occupied, 2))
 

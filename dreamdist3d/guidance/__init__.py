@@ -5,7 +5,8 @@ Imports nothing heavy by itself: the configuration (`dreamdist3d.guidance.config
 
 import importlib
 
-_EXPORTS = {"MultiviewGuidance": "multiview", "plain_background": "multiview", "rescale_std": "multiview"}
+_NAMES = ("MultiviewGuidance", "guide_together", "plain_background", "rescale_std")
+_EXPORTS = dict.fromkeys(_NAMES, "multiview")
 __all__ = list(_EXPORTS)
 
 

@@ -1,5 +1,7 @@
 """Score distillation of several views at once (MVDream, section 3.3)."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -7,6 +9,7 @@ from torch import Tensor
 from dreamdist3d.backbones import Backbone, add_noise, predicted_noise, predicted_x0
 from dreamdist3d.guidance.config import GuidanceConfig
 from dreamdist3d.lift.cameras import Cameras, camera_condition
+from dreamdist3d.lift.renders import Renders
 
 
 class MultiviewGuidance:
@@ -40,14 +43,7 @@ class MultiviewGuidance:
             generator: draws the timestep and the noise, on the CPU.
             background: the plain colour behind the object.
         """
-        size = self.backbone.image_size
-        pixels = F.interpolate(rgb, (size, size), mode="bilinear", align_corners=False, antialias=True)
-        latents = self.backbone.encode_images(pixels * 2 - 1)
-        if self.config.kind == "sds":
-            return self._sds(latents, cameras, progress, generator)
-        with torch.no_grad():
-            target = self._target(latents, cameras, progress, generator, background)
-        return 0.5 * F.mse_loss(latents, target, reduction="sum") / len(latents)
+        return guide_together([self], [Renders(rgb, cameras, progress, generator, background)])[0]
 
     def timestep_range(self, progress: float) -> tuple[int, int]:
         """The lowest and highest timestep at this share of the run (both inclusive)."""
@@ -59,49 +55,99 @@ class MultiviewGuidance:
         )
         return low, max(low, high)
 
-    def _noised(self, latents: Tensor, progress: float, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Noise, noisy latents and timesteps; the views of an object share the timestep."""
-        low, high = self.timestep_range(progress)
-        objects = len(latents) // self.backbone.n_views
-        timesteps = torch.randint(low, high + 1, (objects,), generator=generator)
-        timesteps = timesteps.repeat_interleave(self.backbone.n_views).to(latents.device)
-        noise = torch.randn(latents.shape, generator=generator).to(latents)
-        return noise, add_noise(self.backbone, latents, noise, timesteps), timesteps
 
-    def _predict(self, noisy: Tensor, timesteps: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
-        """The UNet's outputs for the prompt and for the negative prompt."""
-        text, negative = (prompt.expand(len(noisy), -1, -1) for prompt in self.text)
-        condition = camera_condition(cameras.c2w).to(noisy)
+def guide_together(guidances: Sequence[MultiviewGuidance], renders: Sequence[Renders]) -> list[Tensor]:
+    """The losses of several assets, a scalar each, from one pass of each network over all their views.
+
+    Every asset keeps its prompt and its generator, so its loss is what it would be alone, up to the rounding of
+    larger batches.
+
+    Args:
+        guidances: one for each asset, of one backbone and one configuration.
+        renders: as many, at one resolution and one progress.
+
+    Raises:
+        ValueError: the guidances differ in more than their prompts, or the assets in their progress.
+    """
+    batch = _Batch(guidances, renders)
+    latents = batch.encode()
+    with torch.no_grad():
+        noise, timesteps = batch.noise(latents)
+        noisy = add_noise(batch.backbone, latents, noise, timesteps)
+        outputs = batch.predict(noisy, timesteps)
+        if batch.config.kind == "sds":
+            gradient = batch.sds_gradient(noise, noisy, timesteps, outputs)
+        else:
+            target = batch.reconstructed(noisy, timesteps, outputs)
+    if batch.config.kind == "sds":
+        return [(z * g).sum() / len(z) for z, g in zip(batch.parts(latents), batch.parts(gradient), strict=True)]
+    pairs = zip(batch.parts(latents), batch.parts(target), strict=True)
+    return [0.5 * F.mse_loss(z, x0, reduction="sum") / len(z) for z, x0 in pairs]
+
+
+class _Batch:
+    """The views of several assets, one after the other."""
+
+    def __init__(self, guidances: Sequence[MultiviewGuidance], renders: Sequence[Renders]) -> None:
+        self.guidances, self.renders = guidances, renders
+        self.backbone, self.config = guidances[0].backbone, guidances[0].config
+        if any(one.backbone is not self.backbone or one.config != self.config for one in guidances):
+            raise ValueError("assets guided together share a backbone and a configuration")
+        if len({one.progress for one in renders}) > 1:
+            raise ValueError("assets guided together are equally far")
+        self.sizes = [len(one.rgb) for one in renders]
+
+    def parts(self, stacked: Tensor) -> tuple[Tensor, ...]:
+        """[sum of views, ...] -> each asset's own."""
+        return stacked.split(self.sizes)
+
+    def encode(self) -> Tensor:
+        """Latents of all renders."""
+        size = self.backbone.image_size
+        rgb = torch.cat([one.rgb for one in self.renders])
+        pixels = F.interpolate(rgb, (size, size), mode="bilinear", align_corners=False, antialias=True)
+        return self.backbone.encode_images(pixels * 2 - 1)
+
+    def noise(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Noise and timesteps, each asset's from its own generator; the views of an object share the timestep."""
+        low, high = self.guidances[0].timestep_range(self.renders[0].progress)
+        noise, timesteps = [], []
+        for part, one in zip(self.parts(latents), self.renders, strict=True):
+            objects = len(part) // self.backbone.n_views
+            drawn = torch.randint(low, high + 1, (objects,), generator=one.generator)
+            timesteps.append(drawn.repeat_interleave(self.backbone.n_views))
+            noise.append(torch.randn(part.shape, generator=one.generator))
+        return torch.cat(noise).to(latents), torch.cat(timesteps).to(latents.device)
+
+    def predict(self, noisy: Tensor, timesteps: Tensor) -> tuple[Tensor, Tensor]:
+        """The UNet's outputs for the prompts and for the negative prompts."""
+        text, negative = (
+            torch.cat([g.text[side].expand(n, -1, -1) for g, n in zip(self.guidances, self.sizes, strict=True)])
+            for side in (0, 1)
+        )
+        condition = camera_condition(torch.cat([one.cameras.c2w for one in self.renders])).to(noisy)
         return self.backbone.predict_pair(noisy, timesteps, text, negative, condition, self.backbone.n_views)
 
-    def _target(
-        self, latents: Tensor, cameras: Cameras, progress: float, generator: torch.Generator, background: Tensor
-    ) -> Tensor:
-        """The reconstructed x0 that the latents are pulled to."""
-        _, noisy, timesteps = self._noised(latents, progress, generator)
-        outputs = self._predict(noisy, timesteps, cameras)
+    def reconstructed(self, noisy: Tensor, timesteps: Tensor, outputs: tuple[Tensor, Tensor]) -> Tensor:
+        """The x0 that the latents are pulled to."""
         x0_text, x0_without = (predicted_x0(self.backbone, noisy, output, timesteps) for output in outputs)
         x0 = x0_without + self.config.guidance_scale * (x0_text - x0_without)
         x0 = rescale_std(x0, x0_text, self.config.recon_std_rescale, self.backbone.n_views)
-        return self._shown(x0, background) if self.config.clamp_x0 else x0
+        return self._shown(x0) if self.config.clamp_x0 else x0
 
-    def _shown(self, latents: Tensor, background: Tensor) -> Tensor:
-        """The nearest latents that a render over `background` can have."""
+    def _shown(self, latents: Tensor) -> Tensor:
+        """The nearest latents that renders over their backgrounds can have."""
         pixels = self.backbone.decode_latents(latents).clamp(-1, 1)
         if self.config.background_tolerance > 0:
-            pixels = plain_background(pixels, background * 2 - 1, 2 * self.config.background_tolerance)
+            colors = [one.background.expand(n, 3) for one, n in zip(self.renders, self.sizes, strict=True)]
+            pixels = plain_background(pixels, torch.cat(colors) * 2 - 1, 2 * self.config.background_tolerance)
         return self.backbone.encode_images(pixels)
 
-    def _sds(self, latents: Tensor, cameras: Cameras, progress: float, generator: torch.Generator) -> Tensor:
-        """A scalar whose gradient is w(t) (eps_hat - eps) / B, w = 1 - abar (DreamFusion, equation 3)."""
-        with torch.no_grad():
-            noise, noisy, timesteps = self._noised(latents, progress, generator)
-            outputs = self._predict(noisy, timesteps, cameras)
-            with_text, without = (predicted_noise(self.backbone, noisy, output, timesteps) for output in outputs)
-            guided = without + self.config.guidance_scale * (with_text - without)
-            weight = 1 - self.backbone.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
-            gradient = weight * (guided - noise)
-        return (latents * gradient).sum() / len(latents)
+    def sds_gradient(self, noise: Tensor, noisy: Tensor, timesteps: Tensor, outputs: tuple[Tensor, Tensor]) -> Tensor:
+        """w(t) (eps_hat - eps), w = 1 - abar (DreamFusion, equation 3); over the number of views it is the gradient."""
+        with_text, without = (predicted_noise(self.backbone, noisy, output, timesteps) for output in outputs)
+        guided = without + self.config.guidance_scale * (with_text - without)
+        return (1 - self.backbone.alphas_cumprod[timesteps].view(-1, 1, 1, 1)) * (guided - noise)
 
 
 def rescale_std(guided: Tensor, text: Tensor, share: float, n_views: int) -> Tensor:
@@ -115,7 +161,7 @@ def rescale_std(guided: Tensor, text: Tensor, share: float, n_views: int) -> Ten
 
 
 def plain_background(pixels: Tensor, color: Tensor, tolerance: float) -> Tensor:
-    """Give the pixels [B, 3, H, W] that resemble their picture's border the colour [3].
+    """Give the pixels [B, 3, H, W] that resemble their picture's border the colour, [3] or [B, 3].
 
     The border's colour is its median; a pixel is background up to half the tolerance away from it (largest
     channel difference), object from one and a half on, and mixed between.
@@ -124,4 +170,4 @@ def plain_background(pixels: Tensor, color: Tensor, tolerance: float) -> Tensor:
     border = torch.cat(edges, dim=-1).median(dim=-1).values[..., None, None]  # [B, 3, 1, 1]
     distance = (pixels - border).abs().amax(dim=1, keepdim=True)
     is_object = (distance / tolerance - 0.5).clamp(0, 1)
-    return is_object * pixels + (1 - is_object) * color.to(pixels).view(1, 3, 1, 1)
+    return is_object * pixels + (1 - is_object) * color.to(pixels).view(-1, 3, 1, 1)

@@ -1,24 +1,50 @@
-"""The optimisation of one field under a guidance: seeded step by step, logged, resumable."""
+"""The optimisation of fields under a guidance: one, or several in step; logged, checkpointed, resumable."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from dreamdist3d.errors import Stopped, UserError
-from dreamdist3d.files import write_atomic
-from dreamdist3d.lift.cameras import CameraRanges, Cameras, sample_cameras
-from dreamdist3d.lift.config import DataConfig, LiftConfig
+from dreamdist3d.lift.cameras import Cameras
+from dreamdist3d.lift.checkpoints import LAST
+from dreamdist3d.lift.config import LiftConfig
 from dreamdist3d.lift.field import Field
-from dreamdist3d.lift.losses import regularisers
-from dreamdist3d.lift.occupancy import OccupancyGrid
-from dreamdist3d.lift.render import Rendering, render
+from dreamdist3d.lift.renders import Renders
+from dreamdist3d.lift.state import LiftState
 from dreamdist3d.progress import bar
 from dreamdist3d.stopping import StopSignal
 
 Guidance = Callable[[Tensor, Cameras, float, torch.Generator, Tensor], Tensor]
-CHECKPOINT_NAME = "last.ckpt"
+Together = Callable[[Sequence[Any], Sequence[Renders]], Sequence[Tensor]]
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One of several lifts in step.
+
+    Args:
+        guidance: of this asset, as `together` takes it.
+        folder: of the trial; gets `ckpts/last.ckpt` and tensorboard scalars in `tb_logs/`.
+        seed: step n draws all its randomness from (seed, n): a resumed run equals an uninterrupted one.
+        resume: a checkpoint to go on from.
+        on_step: told the number of finished steps after each.
+    """
+
+    guidance: Any
+    folder: Path
+    seed: int
+    resume: Path | None = None
+    on_step: Callable[[int], None] = lambda step: None
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the asset's state is kept."""
+        return self.folder / "ckpts" / LAST
 
 
 def lift(
@@ -28,6 +54,7 @@ def lift(
     seed: int,
     device: str = "cpu",
     resume: Path | None = None,
+    on_step: Callable[[int], None] = lambda step: None,
 ) -> Field:
     """Optimise a field until renders of it please `guidance`.
 
@@ -35,38 +62,140 @@ def lift(
         config: cameras, field, renderer, losses, optimiser.
         guidance: maps renders [B, 3, H, W] in [0, 1], their cameras, the progress in [0, 1], a CPU generator
             and the background colour [3] to a scalar loss.
-        folder: of the trial; gets `ckpts/last.ckpt` and tensorboard scalars in `tb_logs/`.
-        seed: step n draws all its randomness from (seed, n): a resumed run equals an uninterrupted one.
+        folder, seed, resume, on_step: as in `Asset`.
         device: where the field lives.
-        resume: a checkpoint to go on from.
 
     Raises:
         Stopped: on Ctrl-C or SIGTERM, after a checkpoint.
         UserError: the loss is not finite (the last checkpoint is kept), or the checkpoint does not fit.
     """
-    from torch.utils.tensorboard import SummaryWriter
+    (outcome,) = lift_together(config, [Asset(guidance, folder, seed, resume, on_step)], _one_by_one, device)
+    if isinstance(outcome, UserError):
+        raise outcome
+    return outcome
 
-    state = _State(config, seed, device)
-    checkpoint = folder / "ckpts" / CHECKPOINT_NAME
-    if resume is not None:
-        state.load(resume)
-    with (
-        SummaryWriter(str(folder / "tb_logs"), purge_step=state.step) as scalars,
-        StopSignal() as stop,
-        bar("lift", config.max_steps, state.step) as progress,
-    ):
-        while state.step < config.max_steps:
-            values = state.advance(guidance, checkpoint)
-            progress.advance(f"loss {values['loss']:.3f}")
-            if state.step % config.log_every == 0:
-                for name, value in values.items():
-                    scalars.add_scalar(f"train/{name}", value, state.step)
-            last = state.step == config.max_steps
-            if stop.requested or last or state.step % config.checkpoint_every == 0:
-                state.save(checkpoint)
-            if stop.requested and not last:
-                raise Stopped(f"stopped at step {state.step} of {config.max_steps}; resume={checkpoint} goes on.")
-    return state.field
+
+def lift_together(
+    config: LiftConfig, assets: Sequence[Asset], together: Together, device: str = "cpu"
+) -> list[Field | UserError]:
+    """Optimise several fields in step, each with an optimiser and a randomness of its own.
+
+    Every asset takes the steps it would take alone. One that is behind the others, because its
+    checkpoint is older, catches up first.
+
+    Args:
+        config: the same for all.
+        assets: what to lift.
+        together: maps the assets' guidances and renders to their losses, one scalar each.
+        device: where the fields live.
+
+    Returns:
+        For each asset its field, or the error that ended it; the others go on.
+
+    Raises:
+        Stopped: on Ctrl-C or SIGTERM, after a checkpoint of each.
+    """
+    with ExitStack() as stack:
+        members = [_Member(config, asset, device, stack) for asset in assets]
+        stop = stack.enter_context(StopSignal())
+        title = "lift" if len(assets) == 1 else f"lift of {len(assets)}"
+        done = sum(member.state.step for member in members)
+        progress = stack.enter_context(bar(title, config.max_steps * len(members), done))
+        while active := [member for member in members if member.goes_on]:
+            step = min(member.state.step for member in active)
+            behind = [member for member in active if member.state.step == step]
+            _advance(behind, together)
+            for member in behind:
+                member.keep(stop.requested)
+            progress.advance(_note(behind), len(behind))
+            unfinished = [member for member in members if member.goes_on]
+            if stop.requested and unfinished:
+                raise Stopped(_how_to_go_on(unfinished))
+    return [member.error or member.state.field for member in members]
+
+
+class _Member:
+    """An asset, its state, and what has become of it."""
+
+    def __init__(self, config: LiftConfig, asset: Asset, device: str, stack: ExitStack) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.asset, self.config, self.error = asset, config, None
+        self.values: dict[str, float] = {}
+        self.state = LiftState(config, asset.seed, device)
+        if asset.resume is not None:
+            with self.failing():
+                self.state.load(asset.resume)
+        self.scalars = stack.enter_context(SummaryWriter(str(asset.folder / "tb_logs"), purge_step=self.state.step))
+
+    @property
+    def goes_on(self) -> bool:
+        return self.error is None and self.state.step < self.config.max_steps
+
+    @contextmanager
+    def failing(self) -> Iterator[None]:
+        """Keep what the user can mend as this asset's own error."""
+        try:
+            yield
+        except UserError as error:
+            self.error = error
+
+    def keep(self, now: bool) -> None:
+        """Log a finished step, and write a checkpoint when one is due, or `now`."""
+        if self.error is not None:
+            return
+        step = self.state.step
+        self.asset.on_step(step)
+        if step % self.config.log_every == 0:
+            for name, value in self.values.items():
+                self.scalars.add_scalar(f"train/{name}", value, step)
+        if now or step == self.config.max_steps or step % self.config.checkpoint_every == 0:
+            with self.failing():
+                self.state.save(self.asset.checkpoint)
+
+
+def _advance(members: Sequence[_Member], together: Together) -> None:
+    """One step of each; a member whose loss is not finite keeps its error and its weights."""
+    totals = []
+    with ExitStack() as stack:
+        steps = [stack.enter_context(member.state.rendered()) for member in members]
+        losses = together([member.asset.guidance for member in members], [step.renders for step in steps])
+        for member, step, loss in zip(members, steps, losses, strict=True):
+            with member.failing():
+                total, member.values = _finite(member, *step.losses(loss))
+                totals.append(total)
+    if totals:
+        torch.stack(totals).sum().backward()
+    for member in members:
+        if member.error is None:
+            member.state.descend()
+
+
+def _finite(member: _Member, total: Tensor, values: dict[str, float]) -> tuple[Tensor, dict[str, float]]:
+    if not torch.isfinite(total):
+        path = member.asset.checkpoint
+        kept = f"{path} keeps the last good state" if path.exists() else "no checkpoint was due yet"
+        raise UserError(f"the loss is not finite at step {member.state.step}; {kept}. Try a lower system.optimizer.lr.")
+    return total, values
+
+
+def _one_by_one(guidances: Sequence[Guidance], renders: Sequence[Renders]) -> list[Tensor]:
+    return [
+        guidance(one.rgb, one.cameras, one.progress, one.generator, one.background)
+        for guidance, one in zip(guidances, renders, strict=True)
+    ]
+
+
+def _note(members: Sequence[_Member]) -> str:
+    losses = [member.values["loss"] for member in members if member.values]
+    return f"loss {sum(losses) / len(losses):.3f}" if losses else ""
+
+
+def _how_to_go_on(members: Sequence[_Member]) -> str:
+    first, steps = members[0], members[0].config.max_steps
+    if len(members) == 1:
+        return f"stopped at step {first.state.step} of {steps}; resume={first.asset.checkpoint} goes on."
+    return f"stopped at step {first.state.step} of {steps}; {len(members)} runs kept a checkpoint."
 
 
 def load_field(checkpoint: Path, config: LiftConfig, device: str = "cpu") -> Field:
@@ -75,109 +204,6 @@ def load_field(checkpoint: Path, config: LiftConfig, device: str = "cpu") -> Fie
     Raises:
         UserError: missing, damaged, or of another geometry.
     """
-    state = _State(config, 0, device)
+    state = LiftState(config, 0, device)
     state.load(checkpoint)
     return state.field
-
-
-class _State:
-    """A field with its optimiser and occupancy grid: what a checkpoint holds."""
-
-    def __init__(self, config: LiftConfig, seed: int, device: str) -> None:
-        self.config, self.seed, self.step = config, seed, 0
-        self.field = Field(config.geometry, torch.Generator().manual_seed(seed)).to(device)
-        self.occupancy = OccupancyGrid(config.renderer, config.geometry.radius).to(device)
-        mlp = [*self.field.inner.parameters(), *self.field.outer.parameters()]
-        self.optimizer = torch.optim.Adam(
-            [
-                {"params": list(self.field.grids), "base_lr": config.optimizer.lr},
-                {"params": mlp, "base_lr": config.optimizer.mlp_lr},
-            ],
-            betas=(0.9, 0.99),
-            eps=1e-15,
-        )
-
-    @property
-    def progress(self) -> float:
-        return self.step / self.config.max_steps
-
-    def advance(self, guidance: Guidance, checkpoint: Path) -> dict[str, float]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
-        self.field.set_progress(self.progress)
-        self._set_rates()
-        with self.field.cached() as field:
-            if self.step % self.config.renderer.occupancy_every == 0:
-                self.occupancy.update(field, generator)
-            background = self._background(generator).to(self.field.outer.weight.device)
-            rendering, cameras = self._render(field, background, generator)
-            losses = {"guidance": guidance(rendering.rgb, cameras, self.progress, generator, background)}
-            losses |= regularisers(self.config.loss, field, rendering)
-        total = sum(getattr(self.config.loss, name) * value for name, value in losses.items())
-        if not torch.isfinite(total):
-            kept = f"{checkpoint} keeps the last good state" if checkpoint.exists() else "no checkpoint was due yet"
-            raise UserError(f"the loss is not finite at step {self.step}; {kept}. Try a lower system.optimizer.lr.")
-        self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        self.optimizer.step()
-        self.step += 1
-        return {"loss": float(total.detach())} | {name: float(value.detach()) for name, value in losses.items()}
-
-    def _render(self, field: Field, background: Tensor, generator: torch.Generator) -> tuple[Rendering, Cameras]:
-        data, stage = self.config.data, resolution_stage(self.config.data, self.progress)
-        cameras = sample_cameras(camera_ranges(data), data.batch_views[stage] // data.n_view, generator)
-        cameras = cameras.to(background.device)
-        rendering = render(
-            field,
-            cameras,
-            data.resolution[stage],
-            self.config.renderer.num_samples_per_ray[stage],
-            background,
-            self.occupancy,
-            generator,
-        )
-        return rendering, cameras
-
-    def _background(self, generator: torch.Generator) -> Tensor:
-        background = self.config.background
-        if torch.rand((), generator=generator) < background.random_share:
-            return torch.rand(3, generator=generator)
-        return torch.tensor(background.color)
-
-    def _set_rates(self) -> None:
-        optimizer = self.config.optimizer
-        late = max(0.0, self.progress - optimizer.decay_from) / max(1e-9, 1.0 - optimizer.decay_from)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["base_lr"] * (1.0 - late * (1.0 - optimizer.final_scale))
-
-    def save(self, path: Path) -> None:
-        state = {
-            "step": self.step,
-            "seed": self.seed,
-            "field": self.field.state_dict(),
-            "occupancy": self.occupancy.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
-        write_atomic(path, lambda temporary: torch.save(state, temporary))
-
-    def load(self, path: Path) -> None:
-        try:
-            state = torch.load(path, map_location=self.field.outer.weight.device, weights_only=True)
-            self.field.load_state_dict(state["field"])
-            self.occupancy.load_state_dict(state["occupancy"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.step, self.seed = state["step"], state["seed"]
-        except FileNotFoundError:
-            raise UserError(f"checkpoint {path} does not exist; check resume=.") from None
-        except Exception as error:  # torch.load raises many kinds on damaged files
-            line = " ".join(str(error).split())[:200]
-            raise UserError(f"checkpoint {path} does not fit this configuration or is damaged: {line}") from error
-
-
-def resolution_stage(data: DataConfig, progress: float) -> int:
-    """The index into `resolution` and its companions at this share of the run."""
-    return next((i for i, end in enumerate(data.until) if progress < end), len(data.until) - 1)
-
-
-def camera_ranges(data: DataConfig) -> CameraRanges:
-    """The cameras of a lift as `sample_cameras` takes them."""
-    return CameraRanges(data.elevation_range_deg, data.fovy_range_deg, data.camera_distance_range, data.n_view)

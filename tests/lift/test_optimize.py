@@ -11,7 +11,7 @@ import torch
 from dreamdist3d.errors import Stopped, UserError
 from dreamdist3d.lift import lift, load_field
 from dreamdist3d.lift.config import BackgroundConfig, DataConfig, LossConfig, OptimizerConfig
-from dreamdist3d.lift.optimize import resolution_stage
+from dreamdist3d.lift.state import resolution_stage
 from tests.lift.fakes import SMALL, small_config
 
 CONFIG = small_config()

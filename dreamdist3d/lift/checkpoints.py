@@ -1,0 +1,67 @@
+"""A lift's checkpoints: the last one, and the one before it in case a crash or a bad disk spoils the last."""
+
+import io
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dreamdist3d.errors import UserError
+from dreamdist3d.files import write_atomic
+
+LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+
+
+class DamagedCheckpoint(UserError):
+    """A file that is no whole checkpoint; one of another configuration is none."""
+
+
+def write_checkpoint(state: dict[str, Any], path: Path) -> None:
+    """Write tensors and numbers to `path`; what stood there becomes `previous.ckpt` beside it.
+
+    Raises:
+        UserError: the folder cannot be written, or the disk is full; the old file stays.
+    """
+    content = io.BytesIO()  # torch's own writer hides a full disk behind another kind of error
+    torch.save(state, content)
+    fresh = path.with_name("next.ckpt")
+    write_atomic(fresh, lambda temporary: temporary.write_bytes(content.getbuffer()))
+    if path.exists():
+        os.replace(path, path.with_name(PREVIOUS))
+    os.replace(fresh, path)
+
+
+def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """What `write_checkpoint` wrote; never unpickles anything but tensors and numbers.
+
+    Raises:
+        UserError: missing.
+        DamagedCheckpoint: not a whole checkpoint.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:  # torch itself does not look at the checksums it writes
+            spoilt = archive.testzip()
+        if spoilt:
+            raise ValueError(f"checksum of {spoilt}")
+        state = torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"checkpoint {path} does not exist; check resume=.") from None
+    except Exception as error:  # torch.load raises many kinds on damaged files
+        line = " ".join(str(error).split())[:200]
+        raise DamagedCheckpoint(f"checkpoint {path} is damaged: {line}") from error
+    if not isinstance(state, dict) or not {"step", "seed", "field", "occupancy", "optimizer"} <= state.keys():
+        raise DamagedCheckpoint(f"checkpoint {path} is damaged, or none of a lift: it lacks the field or its step.")
+    return state
+
+
+def last_readable(path: Path) -> Path | None:
+    """`path`, or `previous.ckpt` beside it where `path` is missing or damaged; None when neither can be read."""
+    for candidate in (path, path.with_name(PREVIOUS)):
+        try:
+            read_checkpoint(candidate)
+        except UserError:
+            continue
+        return candidate
+    return None
