@@ -118,9 +118,12 @@ def test_behind_a_damaged_checkpoint_stands_the_one_before(tmp_path, alone, dama
     readable = last_readable(asset.checkpoint)
     assert read_checkpoint(readable)["step"] == 10
     assert_same(lift(CONFIG, asset.guidance, asset.folder, 0, resume=readable), alone[0])
-    damage(readable) if readable.exists() else None
-    damage(asset.checkpoint)
-    assert last_readable(asset.checkpoint) is None
+
+
+def test_of_two_damaged_checkpoints_none_is_readable(tmp_path):
+    for name in ("last.ckpt", PREVIOUS):
+        (tmp_path / name).write_bytes(b"PK")
+    assert last_readable(tmp_path / "last.ckpt") is None
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
