@@ -79,7 +79,7 @@ def learn(
     from dreamdist3d.backbones import load_backbone
     from dreamdist3d.prompts import Execution, learn, load_references, preset_for
     from dreamdist3d.prompts.processes import Processes
-    from dreamdist3d.runs.one import resolve_device
+    from dreamdist3d.runs.prepare import resolve_device
 
     device = resolve_device(device)
     processes = Processes.joined(device)  # before anything is put on "cuda", which is then this process's own
@@ -237,7 +237,7 @@ def convert(
 def _backbone_of(source: "PromptSource", name: str | None, device: str) -> "Backbone":
     """The named backbone, or the one a distribution says it was learned with; refused unless its encoder fits."""
     from dreamdist3d.backbones import load_backbone
-    from dreamdist3d.runs.one import resolve_device
+    from dreamdist3d.runs.prepare import resolve_device
 
     model = load_backbone(name or source.metadata.get("backbone", "mini"), resolve_device(device))
     source.check_encoder(model.fingerprint)

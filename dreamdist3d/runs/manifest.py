@@ -1,21 +1,24 @@
 """`run.json`: what a run is made of, how far it came, and what it took."""
 
 import platform
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
 
 from dreamdist3d import __version__
-from dreamdist3d.errors import Stopped
+from dreamdist3d.errors import Stopped, UserError
 from dreamdist3d.files import read_json, write_json
 from dreamdist3d.typed import build
 
 State = Literal["pending", "running", "done", "failed", "stopped"]
 
+HEARTBEAT_SECONDS = 5.0
 _LIBRARIES = ("torch", "diffusers", "transformers", "nerfacc", "trimesh", "numpy")
 
 
@@ -28,7 +31,11 @@ class Manifest:
         distribution: path, or a list of them, and sha256 (of the content, not of the file); None for a plain text.
         config: the resolved configuration.
         backbone: name, source and, as sha256, the text encoder's fingerprint.
-        timings: seconds per phase, summed over restarts.
+        device: what it runs on, as torch names it.
+        step, max_steps: of the lift, how many are done and how many there are.
+        heartbeat: when the file was last written by a living process, UTC.
+        attempts: how often a batch has begun this run.
+        timings: seconds per phase, summed over restarts. Runs lifted in step share the seconds of their lift.
         error: the one line that ended a failed or stopped run.
     """
 
@@ -38,12 +45,22 @@ class Manifest:
     config: dict[str, Any] = field(default_factory=dict)
     backbone: dict[str, str] | None = None
     versions: dict[str, str] = field(default_factory=dict)
+    device: str | None = None
+    step: int = 0
+    max_steps: int = 0
+    heartbeat: str | None = None
+    attempts: int = 0
     timings: dict[str, float] = field(default_factory=dict)
     error: str | None = None
 
+    def __post_init__(self) -> None:
+        self._writing = threading.Lock()
+
     def save(self, path: Path) -> None:
         """Write it whole or not at all."""
-        write_json(path, asdict(self))
+        with self._writing:
+            self.heartbeat = datetime.now(timezone.utc).isoformat(timespec="seconds")
+            write_json(path, asdict(self))
 
     @classmethod
     def load(cls, path: Path) -> "Manifest":
@@ -55,19 +72,43 @@ class Manifest:
         return build(cls, read_json(path), str(path))
 
     @contextmanager
-    def recording(self, path: Path) -> Iterator[None]:
-        """Keep the file's state true while the work inside runs: running, then done, stopped or failed."""
+    def kept_true(self, path: Path) -> Iterator[None]:
+        """Keep the file true while the work inside runs: running, with a heartbeat, then what `end` said.
+
+        An error that passes through ends the run as failed, Ctrl-C or SIGTERM as stopped.
+        """
         self.state, self.error = "running", None
         self.save(path)
+        over = threading.Event()
+        pulse = threading.Thread(target=self._beat, args=(path, over), daemon=True)
+        pulse.start()
         try:
             yield
         except BaseException as error:
-            is_stop = isinstance(error, Stopped | KeyboardInterrupt)
-            self.state, self.error = "stopped" if is_stop else "failed", _one_line(error)
-            self.save(path)
+            if self.state == "running":
+                self.end(error)
             raise
-        self.state = "done"
-        self.save(path)
+        finally:
+            over.set()
+            pulse.join()
+            self.save(path)
+
+    def end(self, error: BaseException | None) -> None:
+        """What became of the run: done without an error, else stopped or failed."""
+        is_stop = isinstance(error, Stopped | KeyboardInterrupt)
+        self.state = "done" if error is None else "stopped" if is_stop else "failed"
+        self.error = None if error is None else _one_line(error)
+
+    def at_step(self, step: int) -> None:
+        """How far the lift is; the next heartbeat writes it."""
+        self.step = step
+
+    def _beat(self, path: Path, over: threading.Event) -> None:
+        while not over.wait(HEARTBEAT_SECONDS):
+            try:
+                self.save(path)
+            except UserError:  # a disk that is full now may not be so at the end
+                continue
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
@@ -76,7 +117,8 @@ class Manifest:
         try:
             yield
         finally:
-            self.timings[phase] = round(self.timings.get(phase, 0.0) + perf_counter() - start, 3)
+            with self._writing:
+                self.timings[phase] = round(self.timings.get(phase, 0.0) + perf_counter() - start, 3)
 
 
 def current_versions() -> dict[str, str]:

@@ -1,12 +1,15 @@
 """run.json."""
 
 import json
+import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from dreamdist3d import __version__
 from dreamdist3d.errors import Stopped, UserError
+from dreamdist3d.runs import manifest as manifest_module
 from dreamdist3d.runs.manifest import Manifest, current_versions
 
 
@@ -18,9 +21,25 @@ def test_round_trip(tmp_path: Path) -> None:
 
 def test_the_file_is_true_at_every_moment(tmp_path: Path) -> None:
     path, manifest = tmp_path / "run.json", Manifest(error="an old one")
-    with manifest.recording(path):
+    with manifest.kept_true(path):
         assert (Manifest.load(path).state, Manifest.load(path).error) == ("running", None)
+        manifest.end(None)
     assert Manifest.load(path).state == "done"
+
+
+def test_the_heart_beats_while_the_work_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifest_module, "HEARTBEAT_SECONDS", 0.05)
+    path, manifest = tmp_path / "run.json", Manifest(max_steps=10)
+    with manifest.kept_true(path):
+        for step in (3, 7):
+            manifest.at_step(step)
+            deadline = time.monotonic() + 10
+            while Manifest.load(path).step != step:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        manifest.end(None)
+    found = Manifest.load(path)
+    assert (found.state, found.step) == ("done", 7) and datetime.fromisoformat(found.heartbeat).tzinfo is not None
 
 
 @pytest.mark.parametrize(
@@ -36,7 +55,7 @@ def test_the_end_of_the_work_is_recorded_and_passed_on(
     error: BaseException, state: str, line: str, tmp_path: Path
 ) -> None:
     manifest = Manifest()
-    with pytest.raises(type(error)), manifest.recording(tmp_path / "run.json"):
+    with pytest.raises(type(error)), manifest.kept_true(tmp_path / "run.json"):
         raise error
     found = Manifest.load(tmp_path / "run.json")
     assert (found.state, found.error) == (state, line)

@@ -12,9 +12,10 @@ from dreamdist3d.backbones import load_backbone
 from dreamdist3d.config import RunConfig, load_config
 from dreamdist3d.errors import Stopped, UserError
 from dreamdist3d.prompts import PromptComposition, PromptDistribution, SoftPromptEncoder
-from dreamdist3d.runs import one
+from dreamdist3d.runs import walk
 from dreamdist3d.runs.manifest import Manifest
-from dreamdist3d.runs.one import export_again, resolve_device, run_once
+from dreamdist3d.runs.one import export_again, run_once
+from dreamdist3d.runs.prepare import resolve_device
 from dreamdist3d.runs.trial import Trial
 
 ROOT = Path(__file__).parents[2]
@@ -40,27 +41,34 @@ def config(tiny_run: list[str], tiny_distribution: Path, tmp_path: Path):
 
 
 class Seen:
-    """Stands in for `lift`: keeps what it was called with, and does what it is told to."""
+    """Stands in for `lift_together`: keeps what it was called with, and does what it is told to."""
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error, self.calls = error, []
 
-    def __call__(self, lift_config, guidance, folder: Path, **rest):
-        self.calls.append({"text": guidance.text.clone(), **rest})
-        (folder / "ckpts").mkdir(exist_ok=True)
-        (folder / "ckpts" / "last.ckpt").touch()
-        if self.error:
+    def __call__(self, lift_config, assets, together, device):
+        (asset,) = assets
+        self.calls.append({"text": asset.guidance.text.clone(), "seed": asset.seed, "resume": asset.resume})
+        asset.checkpoint.parent.mkdir(exist_ok=True)
+        asset.checkpoint.touch()
+        if isinstance(self.error, Stopped):
             raise self.error
+        return [self.error]
 
 
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch) -> Seen:
     """A lift of no time, and no views or mesh after it."""
     seen = Seen()
-    monkeypatch.setattr(one, "lift", seen)
-    monkeypatch.setattr(one, "_save_views", lambda *_: None)
-    monkeypatch.setattr(one, "_export_mesh", lambda *_: None)
+    monkeypatch.setattr(walk, "lift_together", seen)
+    monkeypatch.setattr(walk, "last_readable", lambda path: path if path.exists() else None)
+    phases(monkeypatch)
     return seen
+
+
+def phases(monkeypatch: pytest.MonkeyPatch, test=lambda *_: None) -> None:
+    """Let what follows the lift be nothing, or `test`."""
+    monkeypatch.setattr(walk, "_PHASES", (("test", test), ("export", lambda *_: None)))
 
 
 @pytest.mark.parametrize("base", ["dreamdist3d/mini.yaml", "dreamdist3d/mvdream.yaml"])
@@ -169,7 +177,7 @@ def test_a_done_run_is_left_alone(config, stub: Seen) -> None:
 
 
 def test_a_stop_between_two_phases_is_recorded(config, stub: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(one, "_save_views", lambda *_: os.kill(os.getpid(), 15))
+    phases(monkeypatch, lambda *_: os.kill(os.getpid(), 15))
     with pytest.raises(Stopped, match="before export"):
         run_once(config("tag=one"))
     assert Manifest.load(Path(config().exp_root_dir) / "mini/one/run.json").state == "stopped"

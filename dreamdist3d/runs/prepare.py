@@ -1,0 +1,138 @@
+"""Everything about a run that can be known, and go wrong, before its lift."""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dreamdist3d.backbones import (
+    Backbone,
+    compile_unet,
+    load_backbone,
+    release_text_encoder,
+    resolve_precision,
+    set_precision,
+)
+from dreamdist3d.config import RunConfig, SystemConfig, to_yaml
+from dreamdist3d.errors import UserError
+from dreamdist3d.files import write_text
+from dreamdist3d.guidance import MultiviewGuidance
+from dreamdist3d.mesh import MeshSettings
+from dreamdist3d.runs.condition import Condition, encode_condition, open_distribution
+from dreamdist3d.runs.manifest import Manifest, current_versions
+from dreamdist3d.runs.trial import Trial
+
+MINI_HINT = "To try it on any machine: --config dreamdist3d/mini.yaml"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run whose draw is encoded; nothing of it is written yet."""
+
+    trial: Trial
+    config: RunConfig
+    settings: MeshSettings
+    guidance: MultiviewGuidance
+    manifest: Manifest
+
+    @property
+    def device(self) -> str:
+        """Where it runs."""
+        return str(self.guidance.backbone.device)
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint to go on from, if it exists."""
+        return Path(self.config.resume) if self.config.resume else self.trial.last_checkpoint
+
+    def write_config(self) -> None:
+        """Leave the resolved configuration in the trial's folder."""
+        write_text(self.trial.parsed_config, to_yaml(replace(self.config, resume=None)))
+
+
+def prepare(trial: Trial, config: RunConfig, backbone: Backbone | None = None) -> Prepared | None:
+    """Open the distribution, load the backbone if it is not given, encode the draw; None for a finished run.
+
+    Raises:
+        UserError: whatever the user can mend, before a file is written or a minute is spent.
+    """
+    settings = MeshSettings(**asdict(config.export))
+    processor, recorded = config.system.prompt_processor, trial.manifest()
+    distribution = open_distribution(processor)
+    if recorded is not None:
+        _check_same(trial, "distribution", recorded.distribution, distribution and distribution.content_hash)
+        if recorded.state == "done":
+            return None
+    if backbone is None:
+        backbone = open_backbone(config.system)
+    if config.data.n_view % backbone.n_views:
+        raise UserError(
+            f"data.n_view is {config.data.n_view}, but backbone {backbone.name} sees {backbone.n_views} views at once: "
+            f"set it to a multiple of {backbone.n_views}."
+        )
+    if distribution is not None:
+        distribution.check_encoder(backbone.fingerprint)
+    if recorded is not None:
+        _check_same(trial, "backbone", recorded.backbone, backbone.fingerprint)
+    condition = encode_condition(processor, distribution, backbone, recorded and recorded.draw)
+    release_text_encoder(backbone)
+    guidance = MultiviewGuidance(backbone, condition.text, condition.negative, config.system.guidance)
+    return Prepared(trial, config, settings, guidance, _record(config, condition, backbone, recorded))
+
+
+def resolve_device(wanted: str) -> str:
+    """`auto` is cuda where there is one.
+
+    Raises:
+        UserError: cuda is asked for and not there.
+    """
+    available = torch.cuda.is_available()
+    if wanted == "cuda" and not available:
+        raise UserError(f"system.device is cuda, but torch finds no CUDA GPU here. {MINI_HINT}")
+    return ("cuda" if available else "cpu") if wanted == "auto" else wanted
+
+
+def open_backbone(system: SystemConfig) -> Backbone:
+    """Load the diffusion model; when weights are missing the error also names the configuration that needs none."""
+    device = resolve_device(system.device)
+    try:
+        backbone = load_backbone(system.backbone, device)
+    except UserError as error:
+        hint = "" if system.backbone == "mini" else f" {MINI_HINT}"
+        raise UserError(f"{error}{hint}") from error
+    set_precision(backbone, resolve_precision(system.precision, device))
+    backbone.low_vram = system.low_vram
+    return compile_unet(backbone) if system.compile else backbone
+
+
+def _record(config: RunConfig, condition: Condition, backbone: Backbone, recorded: Manifest | None) -> Manifest:
+    return Manifest(
+        draw=condition.draw,
+        distribution=condition.distribution,
+        config=asdict(config),
+        backbone={"name": backbone.name, "source": backbone.source, "sha256": backbone.fingerprint},
+        versions=current_versions(),
+        device=device_name(backbone.device),
+        timings=dict(recorded.timings) if recorded else {},
+        attempts=recorded.attempts if recorded else 0,
+        max_steps=config.trainer.max_steps,
+    )
+
+
+def device_name(device: torch.device) -> str:
+    """The GPU's own name, or cpu."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _check_same(trial: Trial, what: str, recorded: dict[str, Any] | None, now: str | None) -> None:
+    was = (recorded or {}).get("sha256")
+    if was != now:
+        raise UserError(
+            f"{trial.folder} was begun with another {what} (sha256 {_short(was)}, now {_short(now)}); "
+            "put it back, or choose another tag for a new run."
+        )
+
+
+def _short(sha256: str | None) -> str:
+    return sha256[:12] if sha256 else "none"
