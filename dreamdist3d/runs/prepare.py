@@ -20,6 +20,7 @@ from dreamdist3d.files import write_text
 from dreamdist3d.guidance import MultiviewGuidance
 from dreamdist3d.mesh import MeshSettings
 from dreamdist3d.runs.condition import Condition, encode_condition, open_distribution
+from dreamdist3d.runs.export_settings import mesh_settings, package_settings
 from dreamdist3d.runs.manifest import Manifest, current_versions
 from dreamdist3d.runs.trial import Trial
 
@@ -57,10 +58,12 @@ def prepare(trial: Trial, config: RunConfig, backbone: Backbone | None = None) -
     Raises:
         UserError: whatever the user can mend, before a file is written or a minute is spent.
     """
-    settings = MeshSettings(**asdict(config.export))
+    settings = mesh_settings(config.export)
+    package_settings(config.export)
     processor, recorded = config.system.prompt_processor, trial.manifest()
     distribution = open_distribution(processor)
-    if recorded is not None:
+    has_begun = recorded is not None and recorded.backbone is not None  # a batch records its runs before that
+    if has_begun:
         _check_same(trial, "distribution", recorded.distribution, distribution and distribution.content_hash)
         if recorded.state == "done":
             return None
@@ -73,9 +76,9 @@ def prepare(trial: Trial, config: RunConfig, backbone: Backbone | None = None) -
         )
     if distribution is not None:
         distribution.check_encoder(backbone.fingerprint)
-    if recorded is not None:
+    if has_begun:
         _check_same(trial, "backbone", recorded.backbone, backbone.fingerprint)
-    condition = encode_condition(processor, distribution, backbone, recorded and recorded.draw)
+    condition = encode_condition(processor, distribution, backbone, recorded.draw if has_begun else None)
     release_text_encoder(backbone)
     guidance = MultiviewGuidance(backbone, condition.text, condition.negative, config.system.guidance)
     return Prepared(trial, config, settings, guidance, _record(config, condition, backbone, recorded))

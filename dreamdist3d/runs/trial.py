@@ -15,6 +15,10 @@ from dreamdist3d.typed import build
 _SEED_BITS = 31
 
 
+class Busy(UserError):
+    """Another process works in the folder."""
+
+
 @dataclass(frozen=True)
 class Trial:
     """The folder of one run, threestudio's layout."""
@@ -50,16 +54,15 @@ class Trial:
         """Keep other processes out of the folder; the system frees it even when this one is killed.
 
         Raises:
-            UserError: another process works there, or the folder cannot be written.
+            Busy: another process works there.
+            UserError: the folder cannot be written.
         """
         ensure_folder(self.folder)
         with (self.folder / ".lock").open("w") as file:
             try:
                 _lock(file.fileno())
             except BlockingIOError:
-                raise UserError(
-                    f"another process is at work in {self.folder}; wait for it or choose another tag."
-                ) from None
+                raise Busy(f"another process is at work in {self.folder}; wait for it or choose another tag.") from None
             yield
 
 
