@@ -1,5 +1,6 @@
 """`batch.json`: what a batch was asked for, and its draws, fixed before the first run begins."""
 
+import json
 import secrets
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -118,7 +119,7 @@ def plan_batch(config: RunConfig, count: int, draws: Batching = "independent") -
     source = open_distribution(processor)
     if source is None:
         runs = [PlannedRun(_name(i, processor, config.seed + i), config.seed + i) for i in range(count)]
-        return BatchPlan(draws, None, asdict(config), runs)
+        return BatchPlan(draws, None, _plain(config), runs)
     first = secrets.randbits(_SEED_BITS) if processor.draw_seed is None else processor.draw_seed
     words = {"gamma": processor.gamma, "prefix": processor.prefix, "suffix": processor.suffix}
     chosen = draw_batch(source, count, first, draws, _encoder(config, draws), **words)
@@ -126,7 +127,7 @@ def plan_batch(config: RunConfig, count: int, draws: Batching = "independent") -
         PlannedRun(_name(i, processor, draw.seed, draw.antithetic), config.seed + i, draw.seed, draw.antithetic)
         for i, draw in enumerate(chosen)
     ]
-    return BatchPlan(draws, source.content_hash, asdict(config), runs)
+    return BatchPlan(draws, source.content_hash, _plain(config), runs)
 
 
 def agree(plan: BatchPlan, config: RunConfig, count: int, draws: Batching, where: Path) -> None:
@@ -135,8 +136,8 @@ def agree(plan: BatchPlan, config: RunConfig, count: int, draws: Batching, where
     Raises:
         UserError: it does not; the message names the first difference.
     """
-    asked = {"--runs": count, "--draws": draws} | _flat(asdict(_absolute(config)))
-    planned = {"--runs": len(plan.runs), "--draws": plan.draws} | _flat(asdict(plan.run_config()))
+    asked = {"--runs": count, "--draws": draws} | _flat(_plain(_absolute(config)))
+    planned = {"--runs": len(plan.runs), "--draws": plan.draws} | _flat(_plain(plan.run_config()))
     for key, was in planned.items():
         if asked[key] != was:
             raise UserError(
@@ -155,16 +156,16 @@ def _absolute(config: RunConfig) -> RunConfig:
     )
 
 
+def _plain(config: RunConfig) -> dict[str, Any]:
+    """As JSON gives it back, which knows no tuples."""
+    return json.loads(json.dumps(asdict(config)))
+
+
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat = {}
     for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: _listed(value)}
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flat
-
-
-def _listed(value: Any) -> Any:
-    """JSON knows no tuples."""
-    return [_listed(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _encoder(config: RunConfig, draws: Batching) -> SoftPromptEncoder | None:

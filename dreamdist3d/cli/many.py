@@ -1,0 +1,68 @@
+"""Commands about many runs: a batch, and a look at it."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+
+def batch(
+    config: str,
+    runs: Annotated[int, arg(metavar="N")],
+    out: Path,
+    overrides: Positional[tuple[str, ...]] = (),
+    workers: int = 0,
+    assets_per_worker: int = 1,
+    draws: Literal["independent", "antithetic", "spread"] = "independent",
+    retries: int = 2,
+    executor: Literal["local", "ray"] = "local",
+    references: Path | None = None,
+    dry_run: bool = False,
+) -> None:
+    """Many runs with a draw each: lifted, exported, scored. The same command again goes on where it was.
+
+    Args:
+        config: a YAML file, as for launch.
+        runs: how many.
+        out: the folder for everything; batch.json in it holds the plan.
+        overrides: key=value for any key of the configuration.
+        workers: processes at once; 0 is one for each GPU, or for each core without one.
+        assets_per_worker: runs that a worker lifts in step, with one call of the diffusion model for all.
+        draws: independent, antithetic pairs, or draws chosen to lie far apart.
+        retries: how often a failed run is begun again.
+        executor: local processes, or the tasks of a Ray cluster (RAY_ADDRESS; needs dreamdist3d[ray]).
+        references: a folder of reference images, for the report.
+        dry_run: print the plan and stop.
+    """
+    from dreamdist3d.config import load_config
+
+    settings = load_config(config, overrides)
+    from dreamdist3d.runs.batch import BatchOptions, held, open_batch, work_off
+    from dreamdist3d.runs.progress import describe_plan
+
+    plan = open_batch(out, settings, runs, draws)
+    if dry_run:
+        print(describe_plan(out, plan))
+        return
+    with held(out):
+        plan.save(out)
+        options = BatchOptions(workers, assets_per_worker, retries)
+        if executor == "ray":
+            from dreamdist3d.runs.ray_tasks import work_off_on_ray as work_off
+        work_off(out, plan, options)
+    from dreamdist3d.cli.report import report_batch
+
+    print(report_batch(out, plan, references))
+
+
+def status(batch: Positional[Path], once: bool = False) -> None:
+    """A batch at a glance: progress, failures, time left. On a terminal it stays true until the batch has ended.
+
+    Args:
+        batch: the folder of a batch.
+        once: print the table and end.
+    """
+    from dreamdist3d.runs.plan import BatchPlan
+    from dreamdist3d.runs.progress import watch
+
+    watch(batch, BatchPlan.load(batch), once)
