@@ -1,0 +1,109 @@
+"""A batch's runs as tasks of a Ray cluster: placement and retries are Ray's, the folder's truth is ours."""
+
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dreamdist3d.errors import Stopped, UserError
+from dreamdist3d.runs.batch import BatchOptions, reopen, tell_failures
+from dreamdist3d.runs.plan import BatchPlan
+from dreamdist3d.runs.prepare import resolve_device
+from dreamdist3d.runs.progress import shown_progress
+from dreamdist3d.runs.trial import Trial
+from dreamdist3d.stopping import StopSignal
+
+_POLL_SECONDS, _STOP_SECONDS = 1.0, 60.0
+_WORKERS: dict[str, Any] = {}  # in a process of Ray's, which serves many tasks: the worker whose backbone is loaded
+
+
+def work_off_on_ray(folder: Path, plan: BatchPlan, options: BatchOptions) -> None:
+    """Do all open runs of a batch whose folder is held, and shared by all machines of the cluster.
+
+    RAY_ADDRESS names the cluster; without it Ray starts one on this machine. Each task asks for one GPU, if the
+    configuration runs on GPUs, else for one core. A task whose process or machine dies is started again by Ray,
+    up to `retries` times, and goes on from the run's last checkpoint.
+
+    Raises:
+        UserError: Ray is not installed or not reachable, or runs failed.
+        Stopped: Ctrl-C or SIGTERM; runs keep their last regular checkpoint.
+    """
+    ray = _ray()
+    folder = folder.resolve()
+    reopen(folder, plan)
+    on_gpu = resolve_device(plan.run_config().system.device) == "cuda"
+    needs = {"num_gpus": 1, "num_cpus": 1} if on_gpu else {"num_cpus": 1}
+    with StopSignal() as stop, _cluster(ray), shown_progress(folder, plan) as refresh:
+        task = ray.remote(max_retries=options.retries, **needs)(do_runs)
+        waiting = [task.remote(str(folder), names, options) for names in _groups(folder, plan, options.together)]
+        while waiting:
+            if stop.requested:
+                for one in waiting:
+                    ray.cancel(one)  # which is Ctrl-C to the task
+                ray.wait(waiting, num_returns=len(waiting), timeout=_STOP_SECONDS)
+                raise Stopped("stopped; every run kept its last checkpoint, and the same command goes on.")
+            ended, waiting = ray.wait(waiting, timeout=_POLL_SECONDS)
+            for one in ended:
+                _collect(ray, one)
+            refresh()
+    tell_failures(folder, plan)
+
+
+def do_runs(folder: str, names: Sequence[str], options: BatchOptions) -> str:
+    """A task: work off the named runs here, with the backbone that an earlier task of this process loaded.
+
+    Returns:
+        The machine's name.
+
+    Raises:
+        UserError: something that no run could be done with.
+    """
+    from dreamdist3d.runs.worker import Worker
+
+    if folder not in _WORKERS:
+        _WORKERS.clear()
+        _WORKERS[folder] = Worker(Path(folder), options.retries, options.together)
+    _WORKERS[folder].work_off(names)
+    return socket.gethostname()
+
+
+def _groups(folder: Path, plan: BatchPlan, size: int) -> list[list[str]]:
+    """The names of unfinished runs, `size` to a task."""
+    names = [run.name for run in plan.runs if Trial(folder / run.name).manifest().state != "done"]
+    return [names[i : i + size] for i in range(0, len(names), size)]
+
+
+def _collect(ray: Any, task: Any) -> None:
+    """Pass on what a task's worker could not work with; a lost machine is told by the runs it left."""
+    try:
+        ray.get(task)
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause
+        raise (cause if isinstance(cause, UserError) else error) from None
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError):
+        return
+
+
+@contextmanager
+def _cluster(ray: Any) -> Iterator[None]:
+    """A connection to the cluster for as long as the batch takes."""
+    address = os.environ.get("RAY_ADDRESS")
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        line = " ".join(str(error).split())
+        raise UserError(f"no Ray cluster at RAY_ADDRESS={address}: {line}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError:
+        raise UserError("--executor ray needs Ray: pip install 'dreamdist3d[ray]', or leave --executor out.") from None
+    return ray

@@ -1,0 +1,101 @@
+"""A batch on a real Ray cluster of two nodes."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dreamdist3d.runs.plan import BatchPlan
+from dreamdist3d.runs.trial import Trial
+
+ray = pytest.importorskip("ray", reason="the extra [ray] is not installed")
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def ray_command(*words: str) -> None:
+    command = [sys.executable, "-m", "ray.scripts.scripts", *words]
+    patient = os.environ | {"RAY_raylet_start_wait_time_s": "300"}  # two cores may be busy with other things
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=600, env=patient, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a head node and a second one, of one core each."""
+    address = f"127.0.0.1:{free_port()}"
+    common = ("--num-cpus", "1", "--disable-usage-stats", "--object-store-memory", "100000000")
+    port = address.rpartition(":")[2]
+    try:
+        ray_command("start", "--head", "--port", port, "--include-dashboard", "false", *common)
+        ray_command("start", "--address", address, *common)
+        yield address
+    finally:
+        ray_command("stop", "--force")
+
+
+def start(folder: Path, overrides: list[str], address: str, runs: int) -> subprocess.Popen:
+    command = [
+        *(sys.executable, "-m", "dreamdist3d", "batch", "--config", "dreamdist3d/mini.yaml"),
+        *("--runs", str(runs), "--out", str(folder), "--executor", "ray", *overrides),
+    ]
+    environment = os.environ | {"RAY_ADDRESS": address, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    )
+
+
+def busy_workers() -> list[int]:
+    """Processes in which Ray runs a task of ours."""
+    asked = subprocess.run(["pgrep", "-f", "ray::do_runs"], capture_output=True, text=True, check=False)
+    return [int(line) for line in asked.stdout.split()]
+
+
+@pytest.mark.parametrize("kills", [0, 2])
+def test_every_asset_is_made_whoever_dies(
+    cluster: str, tiny_run: list[str], tiny_distribution: Path, tmp_path: Path, kills: int
+) -> None:
+    overrides = [
+        *tiny_run,
+        f"system.prompt_processor.distribution={tiny_distribution}",
+        *("trainer.checkpoint_every=1", f"trainer.max_steps={100 if kills else 3}"),
+    ]
+    folder, dice = tmp_path / "cats", random.Random(1)
+    process = start(folder, overrides, cluster, 3)
+    for _ in range(kills):
+        deadline = time.monotonic() + 300
+        while not any((path.parent / "ckpts").exists() for path in folder.glob("*/run.json")) or not busy_workers():
+            assert process.poll() is None and time.monotonic() < deadline, process.stderr.read()
+            time.sleep(0.1)
+        os.kill(dice.choice(busy_workers()), signal.SIGKILL)
+        time.sleep(dice.uniform(1.0, 3.0))
+    _, err = process.communicate(timeout=900)
+    assert process.returncode == 0, err
+    plan = BatchPlan.load(folder)
+    assert len({run.draw_seed for run in plan.runs}) == 3
+    for run in plan.runs:
+        trial = Trial(folder / run.name)
+        assert trial.manifest().state == "done" and trial.manifest().draw["seed"] == run.draw_seed
+        assert trial.mesh.read_bytes()[:4] == b"glTF"
+    assert (folder / "manifest.csv").is_file()
+
+
+def test_a_cluster_that_is_not_there_is_one_line(tiny_run: list[str], tiny_distribution: Path, tmp_path: Path) -> None:
+    overrides = [*tiny_run, f"system.prompt_processor.distribution={tiny_distribution}"]
+    process = start(tmp_path / "cats", overrides, f"127.0.0.1:{free_port()}", 1)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 2 and "no Ray cluster" in err.splitlines()[-1] and "Traceback" not in err
