@@ -117,6 +117,7 @@ def test_full_size_without_weights_names_the_miniature(
     assert "'mvdream'" in line and "local folder" in line and "dreamdist3d/mini.yaml" in line
 
 
+@pytest.mark.slow
 def test_full_size_without_a_gpu_in_a_process_of_its_own() -> None:
     result = subprocess.run(
         [sys.executable, "launch.py", "--config", MVDREAM],

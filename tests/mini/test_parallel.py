@@ -36,6 +36,7 @@ def test_two_processes_hold_the_mean_and_know_of_each_others_flag(tmp_path):
             torch.testing.assert_close(torch.tensor(result), mean)
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_model(tmp_path):
     """Both end with the same weights: those of steps on the mean of both processes' gradients."""
     run_parallel(2, workers.train, tmp_path)

@@ -69,6 +69,7 @@ def test_the_dino_judge_tells_objects_apart(held_out):
     assert (same > other).float().mean() > 0.85
 
 
+@pytest.mark.slow
 def test_samples_follow_their_captions_in_every_view(backbone):
     """Colour, family and consistency: what the model card's grid shows, on other noise."""
     words = {"a red mushroom": (0, "mushroom"), "a green tree": (1, "tree"), "a blue chair": (2, "chair")}

@@ -31,6 +31,7 @@ def test_learning_writes_a_distribution_and_nothing_else(backbone, references, o
 
 
 @pytest.mark.parametrize("covariance", ["low_rank", "diagonal"])
+@pytest.mark.slow
 def test_the_loss_falls(backbone, references, covariance):
     config = replace(CONFIG, covariance=covariance, lr=0.05)
     learner = Learner(backbone, encode_references(backbone, references.pixels), config)

@@ -79,6 +79,7 @@ def start(*arguments):
     )
 
 
+@pytest.mark.slow
 def test_a_real_process_stopped_by_ctrl_c_resumes_to_the_same_file(tmp_path):
     write_pictures(tmp_path / "pictures", 5)
     out, whole = tmp_path / "d.safetensors", tmp_path / "whole.safetensors"
