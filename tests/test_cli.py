@@ -19,8 +19,9 @@ ROOT = Path(__file__).parents[1]
 MINI, MVDREAM = "dreamdist3d/mini.yaml", "dreamdist3d/mvdream.yaml"
 
 
-_ROAD = ["learn", "sample", "mix", "inspect", "convert", "launch", "export", "evaluate", "demo"]
-_GROUPS = ["doctor", "backbones", "backbones list", "backbones convert", "mini", "mini train", "mini references"]
+_ROAD = ["learn", "sample", "mix", "inspect", "convert", "launch", "batch", "status", "export", "evaluate", "demo"]
+_GROUPS = ["doctor", "backbones", "backbones list", "backbones convert", "mini", "mini train", "mini references",
+           "threestudio", "threestudio install", "threestudio uninstall"]  # fmt: skip
 COMMANDS = _ROAD + _GROUPS
 
 

@@ -13,6 +13,7 @@ from dreamdist3d.cli.distributions import convert, inspect, learn, mix, sample
 from dreamdist3d.cli.many import batch, status
 from dreamdist3d.cli.miniature import mini
 from dreamdist3d.cli.road import demo, evaluate, export, launch
+from dreamdist3d.cli.threestudio import threestudio
 from dreamdist3d.cli.weights import backbones, doctor
 from dreamdist3d.errors import UserError
 
@@ -21,6 +22,7 @@ for _command in (learn, sample, mix, inspect, convert, launch, batch, status, ex
     app.command(_command)
 app.command(backbones, name="backbones", help="Weights: what exists and is here; convert original checkpoints.")
 app.command(mini, name="mini", help="The miniature world: train its backbone, render reference images.")
+app.command(threestudio, name="threestudio", help="The extension for threestudio: install it, take it out again.")
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -1,9 +1,14 @@
 """Commands that walk the road: one run, its mesh, its score, and all of it in miniature."""
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg, create_mutex_group
+
+if TYPE_CHECKING:
+    from dreamdist3d.config import RunConfig
+    from dreamdist3d.runs.one import Mode
 
 _MODE = create_mutex_group(required=False)
 
@@ -15,6 +20,7 @@ def launch(
     test: Annotated[bool, _MODE] = False,
     export: Annotated[bool, _MODE] = False,
     low_vram: bool = False,
+    engine: Literal["native", "threestudio"] = "native",
 ) -> None:
     """One run: a draw of a distribution, or a plain prompt, lifted to a 3D asset.
 
@@ -25,13 +31,27 @@ def launch(
         test: render the views of a trained run again.
         export: extract the mesh of a trained run again.
         low_vram: less GPU memory for more time, as system.low_vram=true.
+        engine: native is this package; threestudio is the checkout in $THREESTUDIO_HOME (docs/threestudio.md).
     """
     from dreamdist3d.config import load_config
 
     settings = load_config(config, [*overrides, "system.low_vram=true"] if low_vram else overrides)
+    mode = "test" if test else "export" if export else "train"
+    if engine == "threestudio":
+        print(_through_threestudio(settings, mode))
+        return
     from dreamdist3d.runs.one import run_once
 
-    print(run_once(settings, "test" if test else "export" if export else "train").folder)
+    print(run_once(settings, mode).folder)
+
+
+def _through_threestudio(settings: "RunConfig", mode: "Mode") -> Path:
+    from dreamdist3d.threestudio.engine import launch_threestudio
+    from dreamdist3d.threestudio.translate import ignored_keys
+
+    if ignored := ignored_keys(settings):
+        print(f"note: --engine threestudio does not honour {', '.join(ignored)}.", file=sys.stderr)
+    return launch_threestudio(settings, mode)
 
 
 def export(runs: Positional[tuple[Path, ...]]) -> None:

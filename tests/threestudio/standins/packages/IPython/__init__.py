@@ -1,0 +1,1 @@
+"""Imported by a guidance that is not used here."""

@@ -1,0 +1,1 @@
+"""Imported by a material that is not used here."""

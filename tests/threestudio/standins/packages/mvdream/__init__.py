@@ -1,0 +1,1 @@
+"""The two functions of the `mvdream` package that threestudio-mvdream's guidance calls."""

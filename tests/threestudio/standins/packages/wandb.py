@@ -1,0 +1,1 @@
+"""Imported by the savers; its logger is off."""
