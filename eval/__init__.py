@@ -7,19 +7,25 @@ from dreamdist3d.eval.diversity import (
     similarity_matrix,
 )
 from dreamdist3d.eval.evaluate import evaluate
-from dreamdist3d.eval.features import ImageEncoder, MiniClip, MiniDino
+from dreamdist3d.eval.features import FeatureCache, ImageEncoder, MiniClip, MiniDino, load_encoders
 from dreamdist3d.eval.fidelity import Fidelity, reference_similarity
 from dreamdist3d.eval.renders import render_views
+from dreamdist3d.eval.statistics import Estimate, bootstrap, paired_permutation_test
 
 __all__ = [
+    "Estimate",
+    "FeatureCache",
     "Fidelity",
     "ImageEncoder",
     "MiniClip",
     "MiniDino",
     "SimilarityAccumulator",
+    "bootstrap",
     "evaluate",
+    "load_encoders",
     "matched_view_similarity",
     "mean_pairwise_similarity",
+    "paired_permutation_test",
     "reference_similarity",
     "render_views",
     "similarity_matrix",

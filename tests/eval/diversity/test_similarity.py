@@ -54,6 +54,32 @@ def test_single_precision_and_lengths_do_not_matter():
     assert mean_pairwise_similarity((vectors * lengths).float()) == pytest.approx(brute_force(vectors), abs=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_a_long_stream_of_nearly_the_same_is_right_to_a_millionth(dtype):
+    """The worst case of single precision: every rounding falls to the same side."""
+    vectors = (torch.full((3_000, 24), 0.1) + 1e-3 * features(3_000, 24).float()).to(dtype)
+    unit = vectors.double() / vectors.double().norm(dim=1, keepdim=True)
+    exact = (float((unit @ unit.T).sum()) - 3_000) / (3_000 * 2_999)
+    assert mean_pairwise_similarity(vectors) == pytest.approx(exact, abs=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e25])
+def test_lengths_whose_squares_leave_single_precision_are_right_too(scale):
+    vectors = features(70, 8).float()
+    assert mean_pairwise_similarity(vectors * scale) == pytest.approx(brute_force(vectors.double()), abs=1e-6)
+
+
+def test_a_refused_update_leaves_no_trace():
+    accumulator = SimilarityAccumulator()
+    accumulator.update(features(5, 4))
+    before = accumulator.compute()
+    bad = features(5000, 4)
+    bad[4999, 0] = float("inf")
+    with pytest.raises(ValueError, match="finite"):
+        accumulator.update(bad)
+    assert accumulator.compute() == before and accumulator.count == 5
+
+
 def test_fewer_than_two_have_no_pairs():
     assert SimilarityAccumulator().compute() is None
     assert mean_pairwise_similarity(features(1, 4)) is None

@@ -1,10 +1,10 @@
-"""The judges: image encoders that turn pictures into unit vectors."""
+"""The packaged judges: a small DINO and a small CLIP, trained on the miniature world."""
 
 import json
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,18 +13,9 @@ from torch import Tensor
 from transformers import CLIPModel, CLIPTokenizer, PreTrainedModel, ViTModel
 
 from dreamdist3d.errors import UserError
+from dreamdist3d.eval.features.encoder import unit_features
+from dreamdist3d.files import sha256_of
 from dreamdist3d.quiet import quiet_loading
-
-_BATCH = 64
-
-
-class ImageEncoder(Protocol):
-    """Anything that can judge: a name for the report and a way to encode pictures."""
-
-    name: str
-
-    def encode(self, images: Tensor) -> Tensor:
-        """[N, 3, H, W] in [0, 1] -> [N, D] unit vectors."""
 
 
 class MiniDino:
@@ -43,14 +34,14 @@ class MiniDino:
         path = path or _packaged("dino")
         self._model = _load(ViTModel, path, add_pooling_layer=False)
         self._normalise = _Normalise(path, self._model.config.image_size)
+        self.model_id, self.resize = _model_id(self.name, path), self._normalise.resize
 
-    @torch.no_grad()
-    def encode(self, images: Tensor) -> Tensor:
-        """[N, 3, H, W] in [0, 1] -> [N, D] unit vectors."""
-        parts = [
-            self._model(pixel_values=self._normalise(batch)).last_hidden_state[:, 0] for batch in images.split(_BATCH)
-        ]
-        return F.normalize(torch.cat(parts), dim=-1)
+    def encode(self, images: Tensor | Sequence[Tensor]) -> Tensor:
+        """[N, 3, H, W], or N pictures [3, H, W] of any sizes, in [0, 1] -> [N, D] unit vectors."""
+        return unit_features(images, self._normalise, self._forward)
+
+    def _forward(self, inputs: Tensor) -> Tensor:
+        return self._model(pixel_values=inputs).last_hidden_state[:, 0]
 
 
 class MiniClip:
@@ -69,15 +60,11 @@ class MiniClip:
         self._path = path or _packaged("clip")
         self._model = _load(CLIPModel, self._path)
         self._normalise = _Normalise(self._path, self._model.config.vision_config.image_size)
+        self.model_id, self.resize = _model_id(self.name, self._path), self._normalise.resize
 
-    @torch.no_grad()
-    def encode(self, images: Tensor) -> Tensor:
-        """[N, 3, H, W] in [0, 1] -> [N, D] unit vectors."""
-        parts = [
-            _tensor(self._model.get_image_features(pixel_values=self._normalise(batch)))
-            for batch in images.split(_BATCH)
-        ]
-        return F.normalize(torch.cat(parts), dim=-1)
+    def encode(self, images: Tensor | Sequence[Tensor]) -> Tensor:
+        """[N, 3, H, W], or N pictures [3, H, W] of any sizes, in [0, 1] -> [N, D] unit vectors."""
+        return unit_features(images, self._normalise, self._forward)
 
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str]) -> Tensor:
@@ -88,25 +75,33 @@ class MiniClip:
         features = self._model.get_text_features(tokens["input_ids"], attention_mask=tokens["attention_mask"])
         return F.normalize(_tensor(features), dim=-1)
 
+    def _forward(self, inputs: Tensor) -> Tensor:
+        return _tensor(self._model.get_image_features(pixel_values=inputs))
+
 
 class _Normalise:
-    """Resizes to the model's square and applies the mean and deviation stored with it (0.5 where none are)."""
+    """Squashes to the model's square and applies the mean and deviation stored with it (0.5 where none are)."""
 
     def __init__(self, path: Path, size: int) -> None:
         config = path / "preprocessor_config.json"
         stored = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
         self._size = size
+        self.resize = f"bilinear, antialiased, to {size} x {size} without a crop"
         self._mean = torch.tensor(stored.get("image_mean", [0.5] * 3)).view(3, 1, 1)
         self._std = torch.tensor(stored.get("image_std", [0.5] * 3)).view(3, 1, 1)
 
-    def __call__(self, images: Tensor) -> Tensor:
-        if images.shape[-2:] != (self._size, self._size):
-            images = F.interpolate(images, (self._size, self._size), mode="bilinear", antialias=True)
-        return (images - self._mean) / self._std
+    def __call__(self, image: Tensor) -> Tensor:
+        if image.shape[-2:] != (self._size, self._size):
+            image = F.interpolate(image[None], (self._size, self._size), mode="bilinear", antialias=True)[0]
+        return (image - self._mean) / self._std
 
 
 def _packaged(judge: str) -> Path:
     return Path(str(files("dreamdist3d.mini"))) / "weights" / "judges" / judge
+
+
+def _model_id(name: str, path: Path) -> str:
+    return f"{name}@sha256:{sha256_of(path / 'model.safetensors')[:16]}"
 
 
 def _load(kind: type[PreTrainedModel], path: Path, **options: Any) -> PreTrainedModel:
