@@ -1,0 +1,57 @@
+"""What a run costs before its first step, in a process of its own and in a worker that has the backbone loaded.
+
+    python benchmarks/start_cost.py --distribution mushrooms.safetensors
+
+Prints one JSON line, medians in seconds: `process` starts Python and imports what a run needs, `backbone` loads the
+diffusion model, `prepare` encodes the draw. A worker of a batch pays the first two once, a launch every time.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import tyro
+
+from dreamdist3d.config import load_config
+from dreamdist3d.runs.prepare import open_backbone, prepare
+from dreamdist3d.runs.trial import Trial, locate
+
+
+def main(distribution: Path, config: str = "dreamdist3d/mini.yaml", repeats: int = 5) -> None:
+    """Time the three.
+
+    Args:
+        distribution: a file that fits the configuration's backbone.
+        config: of the runs.
+        repeats: of each.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        settings = load_config(config, [f"system.prompt_processor.distribution={distribution}", "tag=timed"])
+        _, settings = locate(settings)
+        backbone = open_backbone(settings.system)
+        start = [sys.executable, "-c", "import dreamdist3d.runs.worker"]
+        seconds = {
+            "process": median(lambda: subprocess.run(start, check=True), repeats),
+            "backbone": median(lambda: open_backbone(settings.system), repeats),
+            "prepare": median(lambda: prepare(Trial(Path(folder)), settings, backbone), repeats),
+        }
+    print(json.dumps(seconds | {"saved_per_run": round(seconds["process"] + seconds["backbone"], 2)}))
+
+
+def median(work: Callable[[], object], repeats: int) -> float:
+    """Seconds."""
+    taken = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - began)
+    return round(statistics.median(taken), 2)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
