@@ -83,13 +83,23 @@ class TrainerConfig:
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """The mesh: voxels along an edge, smoothing, the smallest part that stays, and the triangle budget."""
+    """The mesh: voxels along an edge, smoothing, the smallest part that stays, and the triangle budget.
+
+    With a `preset` the run ends with a game asset too, in export/<preset>/: its height in metres (null: world
+    units), formats (empty: the preset's), levels of detail, most collision hulls, and texels along an edge.
+    """
 
     resolution: int = 96
     smooth_voxels: float = 0.6
     floater_fraction: float = 0.03
     taubin_iterations: int = 10
     max_triangles: int = 20_000
+    preset: Literal["unity", "unreal", "godot", "web"] | None = None
+    height_m: float | None = None
+    formats: tuple[Literal["glb", "obj", "ply", "usdz"], ...] = ()
+    lods: int = 4
+    hulls: int = 16
+    texture_size: int = 1024
 
 
 @dataclass(frozen=True)

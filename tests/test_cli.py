@@ -246,6 +246,19 @@ def test_export_of_no_run_is_one_line(failure, tmp_path: Path) -> None:
     assert "there is no run.json in it" in failure(main, "export", str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ([], "nothing to export"),
+        (["mesh.glb", "--height", "2"], "--height needs --preset"),
+        (["mesh.glb", "--preset", "unity", "--texture-size", "100"], "a power of two"),
+        (["gone.glb", "--preset", "web"], "gone.glb does not exist"),
+    ],
+)
+def test_export_of_nothing_usable_is_one_line(failure, tmp_path: Path, args: list[str], words: str) -> None:
+    assert words in failure(main, "export", *args, "--out", str(tmp_path))
+
+
 def test_evaluate_of_nothing_is_one_line(failure, tmp_path: Path) -> None:
     pytest.importorskip("dreamdist3d.eval")
     assert str(tmp_path) in failure(main, "evaluate", str(tmp_path), "--out", str(tmp_path / "report"))

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -143,10 +143,14 @@ def test_a_missing_config_is_an_error_that_names_it() -> None:
         load_config("dreamdist3d/mimi.yaml")
 
 
-def test_export_settings_are_those_of_the_mesh() -> None:
+def test_export_settings_are_those_of_the_mesh_and_the_package() -> None:
     from dreamdist3d.mesh import MeshSettings
+    from dreamdist3d.mesh.package import PackageSettings
+    from dreamdist3d.runs.export_settings import mesh_settings, package_settings
 
-    assert MeshSettings(**asdict(ExportConfig())) == MeshSettings()
+    assert mesh_settings(ExportConfig()) == MeshSettings()
+    assert package_settings(ExportConfig()) is None
+    assert package_settings(ExportConfig(preset="web")) == PackageSettings("web")
 
 
 def test_the_lift_gets_every_section() -> None:

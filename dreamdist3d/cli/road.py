@@ -1,13 +1,18 @@
 """Commands that walk the road: one run, its mesh, its score, and all of it in miniature."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg, create_mutex_group
 
+from dreamdist3d.cli.given import given
+from dreamdist3d.errors import UserError
+
 if TYPE_CHECKING:
     from dreamdist3d.config import RunConfig
+    from dreamdist3d.mesh.package import PackageSettings
     from dreamdist3d.runs.one import Mode
 
 _MODE = create_mutex_group(required=False)
@@ -54,16 +59,74 @@ def _through_threestudio(settings: "RunConfig", mode: "Mode") -> Path:
     return launch_threestudio(settings, mode)
 
 
-def export(runs: Positional[tuple[Path, ...]]) -> None:
-    """Extract the meshes of trained runs again.
+@dataclass(frozen=True)
+class PackageOptions:
+    """How a game asset is made; only with --preset."""
+
+    height: float | None = None
+    """Metres from base to top. Left out: the source's own units are metres."""
+    triangles: int | None = None
+    """Of LOD0; every further level has half as many (20000)."""
+    texture_size: int | None = None
+    """Texels along an edge, a power of two (1024)."""
+    formats: tuple[Literal["glb", "obj", "ply", "usdz"], ...] | None = None
+    """Files to write. Left out: what suits the preset."""
+    lods: int | None = None
+    """Levels of detail, LOD0 included (4)."""
+    hulls: int | None = None
+    """The most convex collision hulls; 0 for none (16)."""
+    renderer: Literal["embree", "pytorch3d"] | None = None
+    """What the preview and the turntable are rendered with (embree)."""
+
+
+def export(
+    sources: Positional[tuple[Path, ...]],
+    preset: Literal["unity", "unreal", "godot", "web"] | None = None,
+    out: Path = Path("assets"),
+    options: Annotated[PackageOptions, arg(name="")] = PackageOptions(),
+) -> None:
+    """Make game assets of trained runs, or of GLB, OBJ and PLY files (docs/meshes.md).
+
+    Without a preset: extract the meshes of runs again, each into its own folder.
 
     Args:
-        runs: folders of runs.
+        sources: folders of runs, or mesh files whose +Y is up and +Z the front.
+        preset: the engine whose conventions the files follow.
+        out: the folder for the assets, each in a folder of its own.
     """
-    from dreamdist3d.runs.one import export_again
+    chosen = given(options)
+    if not sources:
+        raise UserError("nothing to export: name at least one folder of a run, or a GLB, OBJ or PLY file.")
+    if preset is None:
+        if chosen:
+            raise UserError(f"--{next(iter(chosen)).replace('_', '-')} needs --preset unity, unreal, godot or web.")
+        from dreamdist3d.runs.one import export_again
 
-    for run in runs:
-        print(export_again(run).mesh)
+        for run in sources:
+            print(export_again(run).mesh)
+        return
+    from dreamdist3d.runs.assets import export_assets
+
+    assets, failed = export_assets(sources, out, _package_settings(preset, chosen))
+    for asset in assets:
+        print(asset.folder)
+        for warning in asset.record["warnings"]:
+            print(f"warning: {asset.folder}: {warning}", file=sys.stderr)
+    if failed:
+        raise UserError(
+            "; ".join(str(error) if str(path) in str(error) else f"{path}: {error}" for path, error in failed)
+        )
+
+
+def _package_settings(preset: str, chosen: dict[str, Any]) -> "PackageSettings":
+    from dreamdist3d.mesh.package import PackageSettings
+    from dreamdist3d.mesh.texture import TextureSettings
+
+    if "height" in chosen:
+        chosen["height_m"] = chosen.pop("height")
+    if "texture_size" in chosen:
+        chosen["texture"] = TextureSettings(size=chosen.pop("texture_size"))
+    return PackageSettings(preset=preset, **chosen)
 
 
 def evaluate(sets: Positional[tuple[Path, ...]], out: Path = Path("report"), references: Path | None = None) -> None:

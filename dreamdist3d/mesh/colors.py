@@ -8,6 +8,8 @@ from dreamdist3d.mesh.sampling import PointFunction, evaluate_points
 
 # Half a voxel outside the vertex to five inside, in steps of half a voxel.
 _DEPTHS = np.arange(-0.5, 5.01, 0.5)
+# Behind an opacity of 1 - 1/512 nothing shows in 8 bits; a share below 1e-6 is numerical dust.
+_OPAQUE, _EMPTY = 1.0 / 512.0, 1e-6
 
 
 def surface_colors(
@@ -23,14 +25,42 @@ def surface_colors(
     the surface; where it is soft, the same blend of depths that its own renders show. One read at a
     fixed depth would return the colour of the fog around soft objects.
     """
-    points = mesh.vertices[:, None] - mesh.vertex_normals[:, None] * (_DEPTHS * voxel)[:, None]  # [V, S, 3]
-    flat = points.reshape(-1, 3)
-    opacity = 1.0 - np.exp(-0.5 * voxel * evaluate_points(density, flat, device).reshape(points.shape[:2]))
-    transmittance = np.cumprod(1.0 - opacity, axis=1) / np.maximum(1.0 - opacity, 1e-12)
-    weights = opacity * transmittance + 1e-6  # where a vertex floats free of all density, the plain mean
-    rgb = evaluate_points(color, flat, device).reshape(points.shape)
-    seen = (weights[..., None] * rgb).sum(axis=1) / weights.sum(axis=1, keepdims=True)
-    return np.round(255.0 * np.clip(seen, 0.0, 1.0)).astype(np.uint8)
+    seen = seen_colors(mesh.vertices, mesh.vertex_normals, density, color, voxel, device)
+    return np.round(255.0 * seen).astype(np.uint8)
+
+
+def seen_colors(
+    points: np.ndarray,  # [N, 3] on the surface
+    normals: np.ndarray,  # [N, 3] unit, outward
+    density: PointFunction,
+    color: PointFunction,
+    voxel: float,
+    device: torch.device | str = "cpu",
+) -> np.ndarray:
+    """What a viewer sees of the field at each point: [N, 3] sRGB in [0, 1]; see `surface_colors`."""
+    mixed, weight, passed = np.zeros((len(points), 3)), np.zeros(len(points)), np.ones(len(points))
+    for depth in _DEPTHS:
+        rows = (passed > _OPAQUE).nonzero()[0]
+        if not len(rows):
+            break
+        inside = points[rows] - normals[rows] * (depth * voxel)
+        opacity = 1.0 - np.exp(-0.5 * voxel * evaluate_points(density, inside, device))
+        share = passed[rows] * opacity
+        passed[rows] -= share
+        some = share > _EMPTY
+        if some.any():
+            weight[rows[some]] += share[some]
+            mixed[rows[some]] += share[some, None] * evaluate_points(color, inside[some], device)
+    lost = weight <= 0
+    if lost.any():  # a point that floats free of all density: the plain mean
+        mixed[lost], weight[lost] = _mean_color(points[lost], normals[lost], color, voxel, device), 1.0
+    return np.clip(mixed / weight[:, None], 0.0, 1.0)
+
+
+def _mean_color(
+    points: np.ndarray, normals: np.ndarray, color: PointFunction, voxel: float, device: torch.device | str
+) -> np.ndarray:
+    return sum(evaluate_points(color, points - normals * (depth * voxel), device) for depth in _DEPTHS) / len(_DEPTHS)
 
 
 def srgb_to_linear(values: np.ndarray) -> np.ndarray:

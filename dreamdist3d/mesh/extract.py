@@ -1,4 +1,4 @@
-"""The road from a field to a coloured mesh."""
+"""The road from a field to a mesh."""
 
 import torch
 import trimesh
@@ -6,6 +6,7 @@ from trimesh.smoothing import filter_taubin
 
 from dreamdist3d.errors import UserError
 from dreamdist3d.mesh.colors import surface_colors
+from dreamdist3d.mesh.repair import repair
 from dreamdist3d.mesh.sampling import PointFunction, sample_grid
 from dreamdist3d.mesh.settings import MeshSettings
 from dreamdist3d.mesh.silhouettes import Silhouettes
@@ -24,20 +25,42 @@ def extract_mesh(
     silhouettes: Silhouettes | None = None,
     device: torch.device | str = "cpu",
 ) -> trimesh.Trimesh:
-    """The field's surface inside the cube [-radius, radius]^3, in world axes (z up, front +x).
+    """The field's surface within the triangle budget, with vertex colours.
+
+    Args:
+        color: [N, 3] world points -> [N, 3] sRGB in [0, 1].
+
+    The other arguments, and what is raised, are those of `extract_surface`.
+
+    Returns:
+        Like that of `extract_surface`, simplified, with sRGB uint8 vertex colours.
+    """
+    surface = extract_surface(density, radius, settings, silhouettes, device)
+    mesh = simplify(surface, settings.max_triangles)
+    mesh.visual.vertex_colors = surface_colors(mesh, density, color, 2.0 * radius / settings.resolution, device)
+    mesh.metadata |= surface.metadata
+    return mesh
+
+
+def extract_surface(
+    density: PointFunction,
+    radius: float,
+    settings: MeshSettings = _DEFAULTS,
+    silhouettes: Silhouettes | None = None,
+    device: torch.device | str = "cpu",
+) -> trimesh.Trimesh:
+    """The field's surface inside the cube [-radius, radius]^3 at full density, in world axes (z up, front +x).
 
     Args:
         density: [N, 3] world points -> [N] densities per world unit, >= 0.
-        color: [N, 3] world points -> [N, 3] sRGB in [0, 1].
         radius: half the edge of the cube, world units.
-        settings: grid, smoothing, simplification.
+        settings: grid, smoothing, floaters; `max_triangles` is not heeded here.
         silhouettes: the field's own opacities, by which the density threshold is chosen;
             without them it is `settings.threshold`.
-        device: where `density` and `color` take their points.
+        device: where `density` takes its points.
 
     Returns:
-        A closed mesh with outward normals and sRGB uint8 vertex colours; `metadata["threshold"]`
-        is the density its surface was taken at.
+        A closed mesh with outward normals; `metadata["threshold"]` is the density it was taken at.
 
     Raises:
         UserError: the field is empty or holds values that are not finite.
@@ -46,21 +69,15 @@ def extract_mesh(
     if silhouettes is not None:
         threshold = choose_threshold(density, radius, settings, silhouettes, device)
     grid = sample_grid(density, radius, settings.resolution, device)
-    mesh = closed_surface(grid, radius, threshold, settings.smooth_voxels)
+    mesh = closed_surface(grid, radius, threshold, settings.smooth_voxels, settings.seal_fraction)
     if not len(mesh.faces):
         raise UserError(
             f"the asset is empty: no density above {threshold:g} (highest {grid.max():.3g}); "
             "lift it again with another seed or more steps, or lower the mesh threshold."
         )
-    mesh = _finish(mesh, settings)
-    mesh.visual.vertex_colors = surface_colors(mesh, density, color, 2.0 * radius / settings.resolution, device)
-    mesh.metadata["threshold"] = float(threshold)
-    return mesh
-
-
-def _finish(mesh: trimesh.Trimesh, settings: MeshSettings) -> trimesh.Trimesh:
-    mesh = drop_floaters(mesh, settings.floater_fraction)
+    mesh = repair(drop_floaters(mesh, settings.floater_fraction))
     if settings.taubin_iterations:
         # lamb and nu nearly equal: smooths voxel steps away while the volume stays.
         filter_taubin(mesh, lamb=0.5, nu=0.52, iterations=settings.taubin_iterations)
-    return simplify(mesh, settings.max_triangles)
+    mesh.metadata["threshold"] = float(threshold)
+    return mesh

@@ -3,6 +3,8 @@
 import fast_simplification
 import trimesh
 
+from dreamdist3d.mesh.repair import repair
+
 _GENTLE_TO_GREEDY = (5.0, 7.0)
 
 
@@ -18,8 +20,7 @@ def simplify(mesh: trimesh.Trimesh, max_triangles: int) -> trimesh.Trimesh:
         vertices, faces = fast_simplification.simplify(
             mesh.vertices, mesh.faces, target_count=max_triangles, agg=aggressiveness
         )
-        result = trimesh.Trimesh(vertices, faces)
-        trimesh.repair.fill_holes(result)
+        result = repair(trimesh.Trimesh(vertices, faces, process=False))
         if result.is_watertight and len(result.faces) <= max_triangles:
             break
     return result

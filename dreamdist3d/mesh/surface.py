@@ -2,9 +2,10 @@
 
 import numpy as np
 import trimesh
-from scipy.ndimage import binary_fill_holes, gaussian_filter
+from scipy.ndimage import binary_dilation, gaussian_filter, label
 from skimage.measure import marching_cubes
-from trimesh.graph import connected_component_labels
+
+from dreamdist3d.mesh.components import component_labels, signed_volumes
 
 _BORDER = 2
 
@@ -14,18 +15,21 @@ def closed_surface(
     radius: float,
     threshold: float,
     smooth_voxels: float,
+    seal_fraction: float = 0.0,
 ) -> trimesh.Trimesh:
     """The surface where the density crosses `threshold`: watertight, outward normals, no inner shells.
 
-    A grid that is solid up to its border gives the cube's own box; a grid with nothing above the
-    threshold gives a mesh without faces.
+    Hollows behind openings narrower than `seal_fraction` of the cube's edge count as inner shells too. A
+    grid that is solid up to its border gives the cube's own box; one with nothing above the threshold
+    gives a mesh without faces.
     """
-    occupancy = _occupancy(grid, threshold, smooth_voxels)
+    occupancy = _occupancy(grid, threshold, smooth_voxels, seal_fraction)
     if not (occupancy > 0.5).any():
         return trimesh.Trimesh()
     voxel = 2.0 * radius / len(grid)
     vertices, faces, _, _ = marching_cubes(occupancy, 0.5, spacing=(voxel,) * 3, allow_degenerate=False)
-    mesh = trimesh.Trimesh(vertices + (0.5 - _BORDER) * voxel - radius, faces)
+    # Unprocessed: welding vertices that are merely close would join surfaces that only pass each other.
+    mesh = trimesh.Trimesh(vertices + (0.5 - _BORDER) * voxel - radius, faces, process=False)
     if mesh.volume < 0:
         mesh.invert()
     return mesh
@@ -33,15 +37,13 @@ def closed_surface(
 
 def drop_floaters(mesh: trimesh.Trimesh, fraction: float) -> trimesh.Trimesh:
     """Keep the connected parts with at least `fraction` of the largest part's volume."""
-    labels = connected_component_labels(mesh.face_adjacency, node_count=len(mesh.faces))
-    corners = mesh.triangles  # [F, 3, 3]
-    signed = np.einsum("fi,fi->f", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) / 6.0
-    volumes = np.abs(np.bincount(labels, weights=signed))
+    labels = component_labels(mesh)
+    volumes = np.abs(signed_volumes(mesh, labels))
     kept = volumes >= fraction * volumes.max()
     return mesh.submesh([kept[labels].nonzero()[0]], append=True)
 
 
-def _occupancy(grid: np.ndarray, threshold: float, smooth_voxels: float) -> np.ndarray:
+def _occupancy(grid: np.ndarray, threshold: float, smooth_voxels: float, seal_fraction: float) -> np.ndarray:
     """[R+4, R+4, R+4] in [0, 1), empty at the border; 0.5 is the surface.
 
     d / (d + threshold) puts a jump from empty to very dense halfway between two voxels, where a
@@ -50,7 +52,22 @@ def _occupancy(grid: np.ndarray, threshold: float, smooth_voxels: float) -> np.n
     occupancy = np.pad(grid / (grid + threshold), _BORDER)
     if smooth_voxels > 0:
         occupancy = gaussian_filter(occupancy, smooth_voxels, mode="constant")
-    solid = binary_fill_holes(occupancy > 0.5)
+    solid = occupancy > 0.5
     # Fields are often hollow where no ray ever reaches; an inner shell is triangles nobody sees.
-    occupancy[solid & (occupancy <= 0.5)] = 1.0
+    occupancy[_filled(solid, round(seal_fraction * len(grid) / 2)) & ~solid] = 1.0
     return occupancy
+
+
+def _filled(solid: np.ndarray, reach: int) -> np.ndarray:
+    """With its cavities, also those that leak through openings up to 2 `reach` voxels wide."""
+    if reach:
+        thick = binary_dilation(np.pad(solid, reach), iterations=reach)
+        middle = slice(reach, -reach)
+        core = (_without_cavities(thick) & ~thick)[middle, middle, middle]
+        solid = solid | binary_dilation(core, iterations=reach, mask=~solid)
+    return _without_cavities(solid)
+
+
+def _without_cavities(solid: np.ndarray) -> np.ndarray:
+    """As scipy's binary_fill_holes, four times as fast; the border must be empty."""
+    return label(~solid)[0] != 1  # the first label is that of the first voxel, a corner

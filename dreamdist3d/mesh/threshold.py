@@ -25,7 +25,7 @@ def choose_threshold(
     grid = sample_grid(density, radius, settings.search_resolution, device)
 
     def rank(threshold: float) -> tuple[float, float]:
-        mesh = closed_surface(grid, radius, threshold, settings.smooth_voxels)
+        mesh = closed_surface(grid, radius, threshold, settings.smooth_voxels, settings.seal_fraction)
         if len(mesh.faces):
             mesh = drop_floaters(mesh, settings.floater_fraction)
         return silhouette_agreement(mesh, silhouettes), -abs(math.log(threshold / settings.threshold))

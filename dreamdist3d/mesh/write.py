@@ -1,4 +1,4 @@
-"""Meshes to GLB files."""
+"""Meshes with vertex colours to GLB files."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ import numpy as np
 import trimesh
 
 from dreamdist3d.files import write_atomic
+from dreamdist3d.mesh.axes import placement, to_gltf
 from dreamdist3d.mesh.colors import srgb_to_linear
 from dreamdist3d.mesh.glb import pack_glb
 
-_TO_GLTF = [1, 2, 0]  # world (x, y, z) -> glTF (y, z, x): +Y up, front +Z, still right-handed
 _MATERIAL = {
     "name": "vertex colours",
     "pbrMetallicRoughness": {"baseColorFactor": [1, 1, 1, 1], "metallicFactor": 0.0, "roughnessFactor": 0.9},
@@ -26,16 +26,19 @@ def write_glb(mesh: trimesh.Trimesh, path: Path) -> None:
     Raises:
         UserError: the file cannot be written.
     """
-    vertices = mesh.vertices[:, _TO_GLTF]
-    low, high = vertices.min(axis=0), vertices.max(axis=0)
-    base = np.array([(low[0] + high[0]) / 2, low[1], (low[2] + high[2]) / 2])
     attributes = {
-        "POSITION": (vertices - base).astype(np.float32),
-        "NORMAL": mesh.vertex_normals[:, _TO_GLTF].astype(np.float32),
+        "POSITION": placement(mesh.vertices).points(mesh.vertices).astype(np.float32),
+        "NORMAL": unit_normals(to_gltf(mesh.vertex_normals)),
         "COLOR_0": _linear_colors(mesh),
     }
-    data = pack_glb(attributes, mesh.faces.astype(np.uint32), _MATERIAL, name=path.stem)
+    data = pack_glb(attributes, mesh.faces, _MATERIAL, name=path.stem)
     write_atomic(path, lambda temporary: temporary.write_bytes(data))
+
+
+def unit_normals(normals: np.ndarray) -> np.ndarray:
+    """[V, 3] as float32 of length 1; a vertex of no face has none, and points up, since glTF allows no zero normal."""
+    length = np.linalg.norm(normals, axis=1, keepdims=True)
+    return np.where(length > 1e-8, normals / np.maximum(length, 1e-8), [0.0, 1.0, 0.0]).astype(np.float32)
 
 
 def _linear_colors(mesh: trimesh.Trimesh) -> np.ndarray:

@@ -2,8 +2,11 @@
 
 from dreamdist3d.config import RunConfig
 from dreamdist3d.files import ensure_folder
-from dreamdist3d.lift import Field, render_silhouettes, save_views
-from dreamdist3d.mesh import MeshSettings, Silhouettes, extract_mesh, write_glb
+from dreamdist3d.lift import Field, save_views
+from dreamdist3d.mesh import MeshSettings, write_glb
+from dreamdist3d.mesh.package import export_asset
+from dreamdist3d.runs.export_settings import package_settings
+from dreamdist3d.runs.source import field_source
 from dreamdist3d.runs.trial import Trial
 
 
@@ -13,13 +16,13 @@ def write_views(field: Field, trial: Trial, config: RunConfig, settings: MeshSet
 
 
 def export_mesh(field: Field, trial: Trial, config: RunConfig, settings: MeshSettings) -> None:
-    """The surface that looks most like the field's own renders, as GLB.
+    """The surface that looks most like the field's own renders, as GLB, and as a game asset if a preset is set.
 
     Raises:
-        UserError: the field is empty, or the file cannot be written.
+        UserError: the field is empty, or a file cannot be written.
     """
-    silhouettes = Silhouettes(*render_silhouettes(field, config.lift()))
-    device = str(next(field.parameters()).device)
-    with field.cached():
-        mesh = extract_mesh(field.density, field.color, field.radius, settings, silhouettes, device)
-    write_glb(mesh, trial.mesh)
+    source = field_source(field, trial, config, settings)
+    write_glb(source.painted(settings.max_triangles), trial.mesh)
+    packaging = package_settings(config.export)
+    if packaging is not None:
+        export_asset(source, trial.mesh.parent / packaging.preset, packaging)

@@ -1,6 +1,5 @@
 """One run: prompt, lift, views, mesh; each started, resumed, tested or exported with the same draw."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -8,6 +7,7 @@ from dreamdist3d.config import RunConfig, load_config
 from dreamdist3d.errors import UserError
 from dreamdist3d.lift import load_field
 from dreamdist3d.mesh import MeshSettings
+from dreamdist3d.runs.export_settings import mesh_settings, package_settings
 from dreamdist3d.runs.finish import export_mesh, write_views
 from dreamdist3d.runs.prepare import prepare, resolve_device
 from dreamdist3d.runs.trial import Trial, locate
@@ -27,7 +27,8 @@ def run_once(config: RunConfig, mode: Mode = "train") -> Trial:
         Stopped: Ctrl-C or SIGTERM; the same command goes on.
     """
     # Made first, so that a bad value shows now and not after the lift.
-    settings = MeshSettings(**asdict(config.export))
+    settings = mesh_settings(config.export)
+    package_settings(config.export)
     device = resolve_device(config.system.device)
     trial, config = locate(config)
     if mode == "train":

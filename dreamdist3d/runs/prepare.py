@@ -20,6 +20,7 @@ from dreamdist3d.files import write_text
 from dreamdist3d.guidance import MultiviewGuidance
 from dreamdist3d.mesh import MeshSettings
 from dreamdist3d.runs.condition import Condition, encode_condition, open_distribution
+from dreamdist3d.runs.export_settings import mesh_settings, package_settings
 from dreamdist3d.runs.manifest import Manifest, current_versions
 from dreamdist3d.runs.trial import Trial
 
@@ -57,7 +58,8 @@ def prepare(trial: Trial, config: RunConfig, backbone: Backbone | None = None) -
     Raises:
         UserError: whatever the user can mend, before a file is written or a minute is spent.
     """
-    settings = MeshSettings(**asdict(config.export))
+    settings = mesh_settings(config.export)
+    package_settings(config.export)
     processor, recorded = config.system.prompt_processor, trial.manifest()
     distribution = open_distribution(processor)
     has_begun = recorded is not None and recorded.backbone is not None  # a batch records its runs before that

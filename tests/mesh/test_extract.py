@@ -7,6 +7,7 @@ import trimesh
 
 from dreamdist3d.errors import UserError
 from dreamdist3d.mesh import MeshSettings, extract_mesh
+from dreamdist3d.mesh.extract import extract_surface
 from tests.mesh import fields
 
 COARSE = MeshSettings(resolution=64)
@@ -50,6 +51,52 @@ def test_thin_plate_keeps_its_thickness():
     assert_closed_and_outward(mesh)
     assert len(mesh.split()) == 1
     np.testing.assert_allclose(mesh.extents, [1.5, 1.0, 0.125], atol=0.015)
+
+
+def pot(opening: float, points: torch.Tensor) -> torch.Tensor:
+    """A thick hollow ball with a round hole in its top."""
+    across = points[:, :2].norm(dim=-1)
+    shell = (points.norm(dim=-1) - 0.5).abs() - 0.15
+    return fields.falling(torch.where(points[:, 2] > 0, torch.maximum(shell, opening - across), shell))
+
+
+def test_a_hollow_that_leaks_through_a_narrow_hole_is_filled():
+    full = 4 / 3 * math.pi * 0.65**3
+    sealed, leaking = (
+        extract(lambda points: pot(0.045, points), MeshSettings(resolution=64, seal_fraction=fraction))
+        for fraction in (0.06, 0.0)  # the hole is three voxels wide of 64
+    )
+    assert_closed_and_outward(sealed)
+    assert sealed.volume == pytest.approx(full, rel=0.02)
+    assert leaking.volume < 0.9 * full
+
+
+def test_a_hollow_with_a_wide_opening_stays_open():
+    mesh = extract(lambda points: pot(0.2, points))
+    assert_closed_and_outward(mesh)
+    assert mesh.volume < 0.85 * 4 / 3 * math.pi * 0.65**3
+    assert not mesh.contains([[0.0, 0.0, 0.0], [0.0, 0.0, 0.5]]).any()
+
+
+def test_boxes_that_touch_in_an_edge_give_a_surface_without_knots():
+    low, middle, high = (-0.5, -0.5, -0.5), (0.0, 0.0, 0.5), (0.5, 0.5, 0.5)
+
+    def density(points):
+        return torch.maximum(fields.box(points, low, middle), fields.box(points, (0.0, 0.0, -0.5), high))
+
+    for smooth in (0.0, 0.6):
+        mesh = extract(density, MeshSettings(resolution=32, smooth_voxels=smooth, taubin_iterations=0))
+        assert_closed_and_outward(mesh)
+        assert mesh.volume == pytest.approx(0.5, rel=0.1)
+
+
+def test_surface_is_dense_and_the_mesh_keeps_to_its_budget():
+    settings = MeshSettings(resolution=64, max_triangles=2000)
+    surface = extract_surface(fields.sphere, 1.0, settings)
+    assert_closed_and_outward(surface)
+    assert len(surface.faces) > 5000
+    assert surface.metadata["threshold"] == settings.threshold
+    assert len(extract(fields.sphere, settings).faces) <= 2000
 
 
 def test_floater_is_dropped_and_large_part_kept():
@@ -121,6 +168,7 @@ def test_field_that_diverged_is_named(bad):
         ("thresholds", ()),
         ("thresholds", (1.0, -1.0)),
         ("smooth_voxels", -1.0),
+        ("seal_fraction", 0.5),
         ("floater_fraction", 1.5),
         ("taubin_iterations", -1),
         ("max_triangles", 3),

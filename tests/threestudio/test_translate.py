@@ -16,6 +16,9 @@ FOLDER = Path("/runs/trial/cats-5@20260101-000000")
 _BY_FOLDER = {"name", "tag", "exp_root_dir"}
 _OTHER = {
     "data.n_view": "2",
+    "export.formats": "[glb]",
+    "export.height_m": "1.8",
+    "export.preset": "web",
     "system.device": "cpu",
     "system.geometry.level_start": "[0,0,0,0,0]",
     "system.prompt_processor.distribution": "x.safetensors",

@@ -1,0 +1,128 @@
+"""From a source to a folder that an engine takes."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import trimesh
+
+from dreamdist3d.errors import UserError
+from dreamdist3d.files import ensure_folder, safe_name, write_atomic, write_json
+from dreamdist3d.mesh.axes import Placement, placement, to_gltf
+from dreamdist3d.mesh.package.formats import mesh_files
+from dreamdist3d.mesh.package.hulls import Hulls, convex_hulls
+from dreamdist3d.mesh.package.parts import Package, Part
+from dreamdist3d.mesh.package.pictures import preview, turntable
+from dreamdist3d.mesh.package.presets import PRESETS, level_name, node_name
+from dreamdist3d.mesh.package.record import RECORD_NAME, asset_record
+from dreamdist3d.mesh.package.settings import PackageSettings
+from dreamdist3d.mesh.package.source import AssetSource
+from dreamdist3d.mesh.quality import MeshQuality, measure_quality
+from dreamdist3d.mesh.simplify import simplify
+from dreamdist3d.mesh.texture import TexturedMesh, simplified_levels, texture_mesh
+from dreamdist3d.mesh.texture.tangents import vertex_tangents
+
+# Hulls are begun beside the texture, and only waited for in their phase.
+PHASES = ("simplify", "texture", "levels", "hulls", "pictures", "quality", "files")
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A written package: its folder and what its asset.json says."""
+
+    folder: Path
+    record: Mapping[str, Any]
+
+
+def export_asset(
+    source: AssetSource, folder: Path, settings: PackageSettings, begins: Callable[[str], None] = lambda phase: None
+) -> Asset:
+    """Write the package of one asset into `folder`: meshes, preview.png, turntable.webp and asset.json.
+
+    Files of other names that are in the folder already, such as an engine's import settings, stay.
+
+    Args:
+        begins: is told each of `PHASES` when it begins.
+
+    Raises:
+        UserError: the folder cannot be written, the texture is too small for the mesh, the mesh is flat and
+            has no height to scale, or a format or the renderer needs a package that is not installed.
+    """
+    ensure_folder(folder)
+    begins("simplify")
+    solid = simplify(source.surface, settings.triangles)
+    place = _place(source.name, solid, settings)
+    with ThreadPoolExecutor(1) as beside:
+        cutting = beside.submit(_hulls, solid, settings)
+        begins("texture")
+        first = texture_mesh(solid, source.color_at, settings.texture, dense=source.surface)
+        begins("levels")
+        levels = (first, *simplified_levels(first, settings.ratios))
+        begins("hulls")
+        hulls = cutting.result()
+    package = _package(source, levels, hulls, place, settings)
+    begins("pictures")
+    pictures = {
+        "preview.png": preview(package, settings.renderer),
+        "turntable.webp": turntable(package, settings.renderer),
+    }
+    begins("quality")
+    quality = measure_quality(_placed(solid, place), _placed(source.surface, place))
+    begins("files")
+    files = mesh_files(package, settings) | pictures
+    for name, content in files.items():
+        write_atomic(folder / name, lambda path, content=content: path.write_bytes(content))
+    warnings = [*_shape_warnings(quality, settings), *(w for level in levels for w in level.warnings), *hulls.warnings]
+    record = asset_record(source, package, quality, settings, list(files), warnings)
+    write_json(folder / RECORD_NAME, record)
+    return Asset(folder, record)
+
+
+def _hulls(solid: trimesh.Trimesh, settings: PackageSettings) -> Hulls:
+    return convex_hulls(solid, settings.hulls, settings.hull_seconds) if settings.hulls else Hulls(())
+
+
+def _place(name: str, solid: trimesh.Trimesh, settings: PackageSettings) -> Placement:
+    try:
+        return placement(solid.vertices, settings.height_m)
+    except ValueError as error:
+        raise UserError(f"{name}: {error}; leave the height out.") from error
+
+
+def _package(
+    source: AssetSource, levels: tuple[TexturedMesh, ...], hulls: Hulls, place: Placement, settings: PackageSettings
+) -> Package:
+    """All parts where the files hold them, moved alike."""
+    name, preset = safe_name(source.name), PRESETS[settings.preset]
+    node = node_name(name, settings.preset)
+    return Package(
+        name,
+        tuple(_level(level, level_name(node, number), place) for number, level in enumerate(levels)),
+        tuple(
+            Part(preset.hull.format(name=node, number=number), place.points(hull.vertices), hull.faces)
+            for number, hull in enumerate(hulls.meshes)
+        ),
+        levels[0].maps,
+    )
+
+
+def _level(level: TexturedMesh, name: str, place: Placement) -> Part:
+    vertices, normals = place.points(level.vertices), to_gltf(level.normals)
+    has_normal_map = level.maps.normal is not None
+    tangents = vertex_tangents(vertices, level.faces, normals, level.uv) if has_normal_map else None
+    return Part(name, vertices, level.faces, normals, level.uv, tangents)
+
+
+def _placed(mesh: trimesh.Trimesh, place: Placement) -> trimesh.Trimesh:
+    return trimesh.Trimesh(place.points(mesh.vertices), mesh.faces, process=False)
+
+
+def _shape_warnings(quality: MeshQuality, settings: PackageSettings) -> list[str]:
+    warnings = []
+    if not quality.watertight:
+        warnings.append("the mesh is not closed; engines that voxelise or light it may show holes.")
+    if quality.triangles > settings.triangles:
+        warnings.append(f"the mesh has {quality.triangles} triangles, more than the {settings.triangles} asked for.")
+    return warnings

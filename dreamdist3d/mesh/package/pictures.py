@@ -1,0 +1,52 @@
+"""What an asset looks like: a preview and a turntable."""
+
+import io
+
+import torch
+from PIL import Image
+
+from dreamdist3d.lift.cameras import orbit
+from dreamdist3d.mesh.axes import to_world
+from dreamdist3d.mesh.hits import Renderer
+from dreamdist3d.mesh.package.parts import Package
+from dreamdist3d.mesh.painted import Painted
+from dreamdist3d.mesh.render import framed, render, studio
+
+_PREVIEW_SIZE, _TURNTABLE_SIZE, _FRAMES, _FRAME_MS = 512, 192, 24, 80
+_AZIMUTH_DEG, _ELEVATION_DEG, _FOV_DEG = 30.0, 15.0, 30.0
+# The sphere around the asset touches the picture's border at 0.5 / sin(15 degrees).
+_RADIUS, _DISTANCE = 0.5, 2.0
+_SUPERSAMPLE = 2
+
+
+def preview(package: Package, renderer: Renderer) -> bytes:
+    """LOD0 as PNG, from the front and a little to the side."""
+    buffer = io.BytesIO()
+    _pictures(package, [_AZIMUTH_DEG], _PREVIEW_SIZE, renderer)[0].save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def turntable(package: Package, renderer: Renderer) -> bytes:
+    """LOD0 all around, as an animated WebP file."""
+    azimuths = [_AZIMUTH_DEG + 360.0 * frame / _FRAMES for frame in range(_FRAMES)]
+    first, *rest = _pictures(package, azimuths, _TURNTABLE_SIZE, renderer)
+    buffer = io.BytesIO()
+    first.save(buffer, format="WEBP", save_all=True, append_images=rest, duration=_FRAME_MS, loop=0, quality=85)
+    return buffer.getvalue()
+
+
+def _pictures(package: Package, azimuths: list[float], size: int, renderer: Renderer) -> list[Image.Image]:
+    level = package.levels[0]
+    painted = Painted(
+        to_world(level.vertices),
+        level.faces,
+        uv=level.uv,
+        texture=package.maps.albedo,
+        normals=to_world(level.normals),
+    )
+    parts, pictures = framed([painted], _RADIUS), []
+    for azimuth in azimuths:  # one at a time, so that memory does not grow with their number
+        values = torch.tensor([[azimuth], [_ELEVATION_DEG], [_DISTANCE], [_FOV_DEG]], dtype=torch.float64)
+        seen = render(parts, orbit(*values), size, light=studio, supersample=_SUPERSAMPLE, renderer=renderer)
+        pictures.append(Image.fromarray(seen.rgb[0]))
+    return pictures

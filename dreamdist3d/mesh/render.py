@@ -1,0 +1,116 @@
+"""Pictures of any painted mesh from given cameras."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import trimesh
+
+from dreamdist3d.lift.cameras import Cameras, rays
+from dreamdist3d.mesh.hits import Hits, Renderer, find_hits
+from dreamdist3d.mesh.painted import Painted, of_each, paint_on
+
+# Mostly ambient: who looks at the picture should see shape and colour, not where a lamp stood.
+_AMBIENT, _HEADLIGHT = 0.85, 0.15
+# A lamp over the viewer's left shoulder under a bright sky.
+_LAMP, _SKY, _GROUND = 0.38, 0.66, 0.45
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What lies under the N pixels that see the mesh."""
+
+    points: np.ndarray  # [N, 3]
+    directions: np.ndarray  # [N, 3], unit, from the camera
+    face_normals: np.ndarray  # [N, 3], unit
+    normals: np.ndarray  # [N, 3], unit: interpolated where the mesh has normals
+
+
+Light = Callable[[Seen], np.ndarray]
+"""How brightly each of N places is lit: [N, 1] or [N, 3], which its sRGB colour is multiplied by."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """B pictures of `size` pixels."""
+
+    rgb: np.ndarray  # [B, size, size, 3] uint8 sRGB, over the background
+    alpha: np.ndarray  # [B, size, size] in [0, 1], the share of each pixel that the mesh covers
+
+
+def headlight(seen: Seen) -> np.ndarray:
+    """A little more light where the surface faces the camera."""
+    # The absolute value keeps meshes with inside-out triangles, which other tools write, visible.
+    facing = np.abs(np.einsum("ij,ij->i", seen.face_normals, seen.directions))
+    return (_AMBIENT + _HEADLIGHT * facing)[:, None]
+
+
+def studio(seen: Seen) -> np.ndarray:
+    """What a photographer would do: a lamp high on the left of the camera, the sky brighter than the ground."""
+    toward = -seen.directions
+    left = np.cross(seen.directions, [0.0, 0.0, 1.0])
+    lamp = toward + [0.0, 0.0, 0.9] - 0.6 * left
+    lamp /= np.linalg.norm(lamp, axis=1, keepdims=True)
+    facing = np.einsum("ij,ij->i", seen.normals, lamp).clip(0.0)
+    sky = _GROUND + (_SKY - _GROUND) * (seen.normals[:, 2] + 1.0) / 2.0
+    return (sky + _LAMP * facing)[:, None]
+
+
+def render(
+    parts: Sequence[Painted],
+    cameras: Cameras,
+    size: int,
+    light: Light = headlight,
+    background: np.ndarray | float = 1.0,  # broadcast to [B, supersample * size, supersample * size, 3], sRGB in [0, 1]
+    supersample: int = 1,
+    renderer: Renderer = "embree",
+) -> Pictures:
+    """Square pictures of the parts together, supersample^2 rays a pixel. Cameras and parts share one world.
+
+    Raises:
+        UserError: the renderer is not installed.
+    """
+    fine, views = size * supersample, len(cameras.c2w)
+    whole = joined(parts)
+    hits = find_hits(whole, cameras, fine, renderer)
+    image = np.array(np.broadcast_to(background, (views, fine, fine, 3)), dtype=np.float64).reshape(-1, 3)
+    color = paint_on(parts, hits.triangle, hits.weights) * light(_seen(parts, whole, hits, cameras, fine))
+    image[hits.pixel] = color.clip(0.0, 1.0)
+    cover = np.zeros(len(image))
+    cover[hits.pixel] = 1.0
+    blocks = (views, size, supersample, size, supersample)
+    rgb = np.round(255.0 * image.reshape(*blocks, 3).mean(axis=(2, 4))).astype(np.uint8)
+    return Pictures(rgb, cover.reshape(blocks).mean(axis=(2, 4)))
+
+
+def framed(parts: Sequence[Painted], radius: float) -> list[Painted]:
+    """The parts together centred on their bounding box and scaled to a bounding sphere.
+
+    Raises:
+        ValueError: all vertices lie in one point.
+    """
+    together = np.concatenate([part.vertices for part in parts])
+    middle = (together.min(axis=0) + together.max(axis=0)) / 2
+    reach = np.linalg.norm(together - middle, axis=1).max()
+    if not reach > 0:
+        raise ValueError("a mesh without extent cannot be framed")
+    return [part.moved((part.vertices - middle) * (radius / reach), part.normals) for part in parts]
+
+
+def joined(parts: Sequence[Painted]) -> trimesh.Trimesh:
+    """The parts' triangles as one mesh without paint, in order."""
+    starts = np.cumsum([0] + [len(part.vertices) for part in parts[:-1]])
+    faces = np.concatenate([part.faces + start for part, start in zip(parts, starts, strict=True)])
+    return trimesh.Trimesh(np.concatenate([part.vertices for part in parts]), faces, process=False)
+
+
+def _seen(parts: Sequence[Painted], whole: trimesh.Trimesh, hits: Hits, cameras: Cameras, size: int) -> Seen:
+    face_normals = whole.face_normals[hits.triangle]
+    normals = face_normals.copy()
+    for part, mine, own in of_each(parts, hits.triangle):
+        if part.normals is not None:
+            smooth = part.interpolated(part.normals, own, hits.weights[mine])
+            length = np.linalg.norm(smooth, axis=1, keepdims=True)
+            normals[mine] = np.where(length > 1e-6, smooth / np.maximum(length, 1e-6), normals[mine])
+    directions = rays(cameras, size, size)[1].reshape(-1, 3).numpy()[hits.pixel]
+    return Seen(hits.points(whole), directions, face_normals, normals)
