@@ -118,6 +118,7 @@ def _record(config: RunConfig, condition: Condition, backbone: Backbone, recorde
         versions=current_versions(),
         device=device_name(backbone.device),
         timings=dict(recorded.timings) if recorded else {},
+        step=recorded.step if recorded else 0,
         attempts=recorded.attempts if recorded else 0,
         max_steps=config.trainer.max_steps,
     )

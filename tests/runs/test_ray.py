@@ -73,6 +73,7 @@ def test_every_asset_is_made_whoever_dies(
         *tiny_run,
         f"system.prompt_processor.distribution={tiny_distribution}",
         *("trainer.checkpoint_every=1", f"trainer.max_steps={100 if kills else 3}"),
+        *("system.optimizer.lr=1e-6", "system.optimizer.mlp_lr=1e-6"),  # else random weights would empty the field
     ]
     folder, dice = tmp_path / "cats", random.Random(1)
     process = start(folder, overrides, cluster, 3)
