@@ -1,6 +1,7 @@
 """Many runs of one configuration: planned once, worked off by processes, resumed by the same command."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -25,6 +26,7 @@ from dreamdist3d.runs.worker import is_open
 from dreamdist3d.stopping import StopSignal
 
 _POLL_SECONDS, _ORPHAN_SECONDS = 0.2, 2.0
+_LITTLE_SPACE = 2**20  # bytes
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _USERS_MISTAKE = UserError.exit_code
 
@@ -186,12 +188,18 @@ class _Workers:
             del self._alive[place]
             if code > 0 and code != Stopped.exit_code:
                 self._stop()
-                line = last_line(self._log(place)).removeprefix("error: ")
-                raise UserError(line if code == _USERS_MISTAKE else f"a worker broke: {line} (see {self._log(place)})")
+                raise self._broken(place, code)
             if code == 0:
                 self._idle.add(place)
             else:  # killed: what it worked at can be taken again
                 self._idle.clear()
+
+    def _broken(self, place: int, code: int) -> UserError:
+        """What a worker that no run can be done with has met."""
+        if shutil.disk_usage(self.folder).free < _LITTLE_SPACE:  # then its log may be cut off, too
+            return UserError(f"no space left on the disk of {self.folder}; make room and repeat the command.")
+        line = last_line(self._log(place)).removeprefix("error: ")
+        return UserError(line if code == _USERS_MISTAKE else f"a worker broke: {line} (see {self._log(place)})")
 
     def _stop(self) -> None:
         """Ask all to stop at their next checkpoint, and wait for them."""

@@ -15,7 +15,7 @@ from dreamdist3d.runs.progress import shown_progress
 from dreamdist3d.runs.trial import Trial
 from dreamdist3d.stopping import StopSignal
 
-_POLL_SECONDS, _STOP_SECONDS = 1.0, 60.0
+_POLL_SECONDS, _STOP_SECONDS, _KNOCK_SECONDS = 1.0, 60.0, 10.0
 _WORKERS: dict[str, Any] = {}  # in a process of Ray's, which serves many tasks: the worker whose backbone is loaded
 
 
@@ -91,14 +91,22 @@ def _cluster(ray: Any) -> Iterator[None]:
     """A connection to the cluster for as long as the batch takes."""
     address = os.environ.get("RAY_ADDRESS")
     try:
+        _knock(address)
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         line = " ".join(str(error).split())
         raise UserError(f"no Ray cluster at RAY_ADDRESS={address}: {line}") from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """Raise OSError where nothing answers at HOST:PORT; Ray itself would try for minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdigit() and "//" not in host:
+        socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
 
 
 def _ray() -> Any:
