@@ -47,7 +47,12 @@ def color_spread(pictures: Tensor, family: str) -> float:
 
 def family_accuracy(pictures: Tensor, family: str, judge: MiniClip) -> float:
     """Share of the pictures [N, 3, H, W] that the judge calls by their family's name, among all ten."""
+    return float(family_hits(pictures, family, judge).float().mean())
+
+
+def family_hits(pictures: Tensor, family: str, judge: MiniClip) -> Tensor:
+    """Which of the pictures [N, 3, H, W] the judge calls by their family's name: bool [N]."""
     names = list(FAMILIES)
     texts = judge.encode_text([f"a{'n' if name[0] in 'aeiou' else ''} {name}" for name in names])
     chosen = (judge.encode(pictures) @ texts.t()).argmax(dim=1)
-    return float((chosen == names.index(family)).float().mean())
+    return chosen == names.index(family)

@@ -1,181 +1,133 @@
 """From folders of assets to a report."""
 
-import platform
+import shlex
+import sys
 from collections.abc import Sequence
-from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from dreamdist3d.errors import UserError
-from dreamdist3d.eval.assets import Asset, AssetSet, find_assets
-from dreamdist3d.eval.diversity import mean_pairwise_similarity
-from dreamdist3d.eval.features import ImageEncoder, MiniClip, MiniDino
-from dreamdist3d.eval.measure import measure
-from dreamdist3d.eval.renders import AZIMUTHS_DEG, ELEVATION_DEG, FOV_DEG, VIEW_NAMES, render_views
-from dreamdist3d.eval.report import SCHEMA_VERSION, ReportPictures, write_report
+from dreamdist3d.eval.assets import AssetSet, find_assets
+from dreamdist3d.eval.compare import compare_sets
+from dreamdist3d.eval.describe import describe, describe_set
+from dreamdist3d.eval.extra import EXTRAS, measure_extra
+from dreamdist3d.eval.features import FeatureCache, ImageEncoder, MiniClip, MiniDino, TextEncoder, load_encoders
+from dreamdist3d.eval.load import LoadedSet, References, load_reference_set, load_set
+from dreamdist3d.eval.measure import Scores, Seen, measure_features, measure_pictures
+from dreamdist3d.eval.report import write_report
 from dreamdist3d.files import ensure_folder
-from dreamdist3d.mesh.read import read_mesh
-from dreamdist3d.progress import Bar, bar
-from dreamdist3d.prompts.images import ReferenceImages, load_references
+from dreamdist3d.progress import bar
 
-_LIBRARIES = ("dreamdist3d", "torch", "transformers", "trimesh", "embreex")
+MINI_SIZE, FULL_SIZE = 128, 256  # pixels of the renders, for the packaged judges and for published ones
 
 
 def evaluate(
     sets: Sequence[Path],
     references: Path | None,
     out: Path,
-    image_size: int = 128,
+    *,
     encoders: Sequence[ImageEncoder] | None = None,
+    extras: Sequence[str] = (),
+    names: Sequence[str] = (),
+    text: str | None = None,
+    image_size: int | None = None,
+    cache: Path | None = None,
 ) -> dict[str, Any]:
-    """Score sets of assets and write report.json, report.html and contact_sheet.png into `out`.
+    """Score sets of assets and write report.json, report.html, tables and contact_sheet.png into `out`.
 
     Args:
-        sets: folders, each one run, a folder of runs (at most three levels down) or a folder of GLB files.
+        sets: folders: one run, runs (at most three levels down, such as a batch), mesh files, or `asset/view.png`.
         references: the folder of reference images, or None.
         out: where the report goes.
-        image_size: pixels of the renders.
         encoders: the judges; None for the packaged mini-DINO and mini-CLIP.
+        extras: "lpips", "inception" (FID and KID): measures that need weights of their own.
+        names: of the sets, in their order; none for those of the folders.
+        text: a sentence that the assets should look like, for judges that read.
+        image_size: pixels of the renders; None for what suits the judges.
+        cache: where features are kept between calls; None for `out`/features.
 
     Returns:
-        What report.json holds. Diversity is null, with a note, in a set of fewer than two assets;
-        files that cannot be read are named under `skipped`.
+        What report.json holds; its schema is `templates/report.schema.json`. What cannot be measured is missing
+        there, with a note; files that cannot be read are named under `skipped`.
 
     Raises:
-        UserError: nothing to score, no readable reference, no judges, or `out` cannot be written.
+        UserError: nothing to score, no readable reference, names that do not fit, or `out` cannot be written.
     """
-    found = _unique_names([find_assets(Path(folder)) for folder in sets])
-    if not found:
-        raise UserError("nothing to evaluate: name at least one folder of runs or of GLB files.")
+    found = _named([find_assets(Path(folder)) for folder in sets], names)
     ensure_folder(Path(out))
-    pictures = load_references(Path(references), image_size) if references is not None else None
     judges = list(encoders) if encoders is not None else [MiniDino(), MiniClip()]
+    size = image_size or (MINI_SIZE if all(isinstance(j, MiniDino | MiniClip) for j in judges) else FULL_SIZE)
+    targets = load_reference_set(Path(references), size) if references is not None else None
     with bar("rendering", sum(len(entry.assets) for entry in found)) as progress:
-        rendered = [_render(entry, image_size, progress) for entry in found]
-    report = _report(rendered, pictures, judges, references, image_size)
-    shown = _to_uint8(pictures.pixels) if pictures is not None else None
-    write_report(report, ReportPictures([views for _, views in rendered], shown), Path(out))
+        loaded = [load_set(entry, size, progress.advance) for entry in found]
+    features = FeatureCache(Path(cache) if cache is not None else Path(out) / "features")
+    seen = _look(loaded, targets, judges, text, features)
+    report = describe(judges, targets, seen[0], text, size, _command())
+    report["sets"] = [
+        describe_set(one, by, _measure(one, by, targets, extras), targets) for one, by in zip(loaded, seen, strict=True)
+    ]
+    report["comparisons"], report["notes"] = compare_sets(loaded, seen)
+    write_report(report, loaded, targets, seen, Path(out))
     return report
 
 
-def _render(entry: AssetSet, size: int, progress: Bar) -> tuple[AssetSet, np.ndarray]:
-    """The assets that can be read, and their views [A, V, S, S, 3]."""
-    assets, views, skipped = [], [], list(entry.skipped)
-    for asset in entry.assets:
-        try:
-            views.append(render_views(read_mesh(asset.path), size))
-            assets.append(asset)
-        except (UserError, ValueError) as error:
-            skipped.append((asset.path, str(error).removeprefix(f"{asset.path} ")))
-        progress.advance(asset.name)
-    if not assets:
-        path, reason = skipped[-1]
-        raise UserError(f"none of the {len(entry.assets)} GLB files of {entry.path} can be scored: {path} {reason}")
-    return AssetSet(entry.name, entry.path, assets, skipped), np.stack(views)
+def judges_by_name(features: Sequence[str]) -> tuple[list[ImageEncoder], list[str]]:
+    """What --features names: the encoders, and the extras ("lpips", "inception").
+
+    Raises:
+        UserError: an unknown name, or weights that are missing.
+    """
+    extras = [name for name in features if name in EXTRAS]
+    return load_encoders([name for name in features if name not in EXTRAS]), extras
 
 
-def _report(
-    rendered: Sequence[tuple[AssetSet, np.ndarray]],
-    pictures: ReferenceImages | None,
+def _look(
+    loaded: Sequence[LoadedSet],
+    targets: References | None,
     judges: Sequence[ImageEncoder],
-    folder: Path | None,
-    image_size: int,
-) -> dict[str, Any]:
-    targets = {judge.name: judge.encode(_unit_range(pictures)) for judge in judges} if pictures is not None else {}
-    names = [path.name for path in pictures.paths] if pictures is not None else []
-    return {
-        "version": SCHEMA_VERSION,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "libraries": {"python": platform.python_version()} | {name: _version(name) for name in _LIBRARIES},
-        "views": {
-            "names": list(VIEW_NAMES),
-            "azimuth_deg": list(AZIMUTHS_DEG),
-            "elevation_deg": ELEVATION_DEG,
-            "fov_deg": FOV_DEG,
-            "image_size": image_size,
-        },
-        "encoders": [judge.name for judge in judges],
-        "references": _references(pictures, targets, folder),
-        "sets": [_set(entry, views, judges, targets, names) for entry, views in rendered],
-    }
+    text: str | None,
+    cache: FeatureCache,
+) -> list[list[Seen]]:
+    """[set][judge]; a judge that cannot read has no text."""
+    sentences, known = {}, {}
+    for judge in judges:
+        known[judge.name] = cache.encode(judge, targets.pictures) if targets is not None else None
+        reads = text is not None and isinstance(judge, TextEncoder)
+        sentences[judge.name] = judge.encode_text([text])[0] if reads else None
+
+    def seen(one: LoadedSet, judge: ImageEncoder) -> Seen:
+        features: Tensor = cache.encode(judge, one.pictures).unflatten(0, one.views.shape[:2])
+        return Seen(judge.name, features, known[judge.name], sentences[judge.name])
+
+    return [[seen(one, judge) for judge in judges] for one in loaded]
 
 
-def _set(
-    entry: AssetSet,
-    views: np.ndarray,  # uint8 [A, V, S, S, 3]
-    judges: Sequence[ImageEncoder],
-    targets: dict[str, Tensor],
-    reference_names: list[str],
-) -> dict[str, Any]:
-    assets, n_views = views.shape[:2]
-    images = torch.from_numpy(views).flatten(0, 1).movedim(-1, 1).float() / 255.0
-    notes = [] if assets >= 2 else ["Diversity needs at least two assets; this set has one."]
-    return {
-        "name": entry.name,
-        "path": str(entry.path),
-        "n_views": n_views,
-        "assets": [_asset(asset) for asset in entry.assets],
-        "encoders": {
-            judge.name: measure(
-                judge.encode(images).unflatten(0, (assets, n_views)), targets.get(judge.name), reference_names
-            )
-            for judge in judges
-        },
-        "skipped": [{"file": str(path), "reason": reason} for path, reason in entry.skipped],
-        "notes": notes,
-    }
+def _measure(one: LoadedSet, seen: Sequence[Seen], targets: References | None, extras: Sequence[str]) -> Scores:
+    scores = Scores()
+    if len(one.views) < 2:
+        scores.notes.append("Diversity needs at least two assets; this set has one.")
+    for by in seen:
+        measure_features(by, scores)
+    measure_pictures(one, scores)
+    measure_extra(one, targets, extras, scores)
+    return scores
 
 
-def _asset(asset: Asset) -> dict[str, Any]:
-    """Where an asset comes from; the manifest's keys are null for a GLB file that no run of ours made."""
-    manifest = asset.manifest or {}
-    return {
-        "name": asset.name,
-        "file": str(asset.path),
-        "seed": (manifest.get("config") or {}).get("seed"),
-        **{key: manifest.get(key) for key in ("draw", "distribution", "backbone", "versions")},
-    }
+def _named(found: Sequence[AssetSet], names: Sequence[str]) -> list[AssetSet]:
+    if not found:
+        raise UserError("nothing to evaluate: name at least one folder of runs, of meshes or of renders.")
+    if names and len(names) != len(found):
+        raise UserError(f"--names gives {len(names)} names for {len(found)} sets; give one for each, in their order.")
+    if len(set(names)) != len(names):
+        raise UserError("--names gives two sets one name; give each its own.")
+    if names:
+        return [replace(entry, name=name) for entry, name in zip(found, names, strict=True)]
+    folders = [entry.name for entry in found]
+    return [replace(e, name=str(e.path)) if folders.count(e.name) > 1 else e for e in found]
 
 
-def _references(
-    pictures: ReferenceImages | None, targets: dict[str, Tensor], folder: Path | None
-) -> dict[str, Any] | None:
-    """What the references are, and how alike they are among themselves: the diversity to reach."""
-    if pictures is None:
-        return None
-    return {
-        "path": str(folder),
-        "names": [path.name for path in pictures.paths],
-        "content_hash": pictures.content_hash,
-        "pooled": {name: mean_pairwise_similarity(features) for name, features in targets.items()},
-        "skipped": [{"file": str(path), "reason": reason} for path, reason in pictures.skipped],
-    }
-
-
-def _unique_names(found: Sequence[AssetSet]) -> list[AssetSet]:
-    names = [entry.name for entry in found]
-    return [
-        AssetSet(str(entry.path), entry.path, entry.assets, entry.skipped) if names.count(entry.name) > 1 else entry
-        for entry in found
-    ]
-
-
-def _unit_range(pictures: ReferenceImages) -> Tensor:
-    return (pictures.pixels + 1.0) / 2.0
-
-
-def _to_uint8(pixels: Tensor) -> np.ndarray:
-    """[N, 3, H, W] in [-1, 1] -> uint8 [N, H, W, 3]."""
-    return ((pixels + 1.0) * 127.5).round().clamp(0, 255).byte().movedim(1, -1).numpy()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+def _command() -> str:
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from dreamdist3d.eval.renders import VIEW_NAMES
-
 _GAP = 24
 _TITLE, _LABEL = 22, 13
 _INK, _QUIET = (28, 30, 33), (128, 130, 134)
@@ -22,12 +20,12 @@ def strip(views: np.ndarray) -> Image.Image:
     return Image.fromarray(np.concatenate(list(views), axis=1))
 
 
-def contact_sheet(sets: Sequence[tuple[str, Sequence[str], np.ndarray]]) -> Image.Image:
-    """Sets of (title, asset names, uint8 [A, V, S, S, 3]) below each other: a row an asset, a column a view.
+def contact_sheet(sets: Sequence[tuple[str, Sequence[str], np.ndarray, Sequence[str]]]) -> Image.Image:
+    """Sets of (title, asset names, uint8 [A, V, S, S, 3], view names): a row an asset, a column a view.
 
     More than eight assets stand in several blocks side by side.
     """
-    blocks = [_set_sheet(title, names, views) for title, names, views in sets]
+    blocks = [_set_sheet(*one) for one in sets]
     sheet = Image.new("RGB", (max(b.width for b in blocks), sum(b.height for b in blocks)), "white")
     top = 0
     for block in blocks:
@@ -36,36 +34,39 @@ def contact_sheet(sets: Sequence[tuple[str, Sequence[str], np.ndarray]]) -> Imag
     return sheet
 
 
-def heat_map(matrix: Sequence[Sequence[float]]) -> Image.Image:
+def heat_map(matrix: Sequence[Sequence[float]], order: Sequence[int]) -> Image.Image:
     """A similarity matrix [A][A] as a picture on nothing, so that it lies on light and on dark pages.
 
-    The scale is fixed from 0 to 1, so that pictures of different sets compare. The diagonal, which is
-    always 1, is left out. Cells carry their number up to 16 assets.
+    Rows and columns stand in the given order and carry the assets' own numbers. The scale is fixed from 0 to 1, so
+    that pictures of different sets compare. The diagonal, which is always 1, is left out. Cells carry their number up
+    to 16 assets.
     """
     count = len(matrix)
     cell = max(12, min(96, 960 // count))
     margin = 44
     image = Image.new("RGBA", (margin + count * cell, margin + count * cell), (0, 0, 0, 0))
     draw = ImageDraw.Draw(image)
-    for row in range(count):
+    for row, asset in enumerate(order):
         centre = margin + (row + 0.5) * cell
         if cell >= 24:
-            draw.text((margin - 14, centre), str(row + 1), (*_QUIET, 255), _font(_TITLE), anchor="rm")
-            draw.text((centre, margin - 14), str(row + 1), (*_QUIET, 255), _font(_TITLE), anchor="mb")
-        for column in range(count):
+            draw.text((margin - 14, centre), str(asset + 1), (*_QUIET, 255), _font(_TITLE), anchor="rm")
+            draw.text((centre, margin - 14), str(asset + 1), (*_QUIET, 255), _font(_TITLE), anchor="mb")
+        for column, other in enumerate(order):
             if row != column:
-                _cell(draw, (margin + column * cell, margin + row * cell), cell, matrix[row][column], count <= 16)
+                _cell(draw, (margin + column * cell, margin + row * cell), cell, matrix[asset][other], count <= 16)
     return image
 
 
-def data_uri(image: Image.Image) -> str:
-    """The picture as PNG inside a `data:` address."""
+def data_uri(image: Image.Image, height: int | None = None) -> str:
+    """The picture inside a `data:` address, made `height` pixels high if given: WebP, lossless with transparency."""
+    if height is not None:
+        image = image.resize((round(image.width * height / image.height), height), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    image.save(buffer, format="WEBP", lossless=image.mode == "RGBA", quality=88)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def _set_sheet(title: str, names: Sequence[str], views: np.ndarray) -> Image.Image:
+def _set_sheet(title: str, names: Sequence[str], views: np.ndarray, view_names: Sequence[str]) -> Image.Image:
     assets, count, size = views.shape[:3]
     columns = math.ceil(assets / 8)
     rows = math.ceil(assets / columns)
@@ -78,7 +79,7 @@ def _set_sheet(title: str, names: Sequence[str], views: np.ndarray) -> Image.Ima
         left, top = index // rows * width + _GAP, head + index % rows * height
         if index % rows == 0:
             for view in range(count):
-                draw.text((left + (view + 0.5) * size, top - 10), VIEW_NAMES[view], _QUIET, _font(_LABEL), anchor="ms")
+                draw.text((left + (view + 0.5) * size, top - 10), view_names[view], _QUIET, _font(_LABEL), anchor="ms")
         sheet.paste(strip(views[index]), (left, top))
         label = _shortened(draw, f"{index + 1}   {names[index]}", count * size, _LABEL)
         draw.text((left, top + size + 6), label, _QUIET, _font(_LABEL))

@@ -1,78 +1,104 @@
-"""report.json, report.html and contact_sheet.png."""
+"""report.json, the tables, report.html and contact_sheet.png."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from dreamdist3d.eval.cards import Card, asset_cards
+from dreamdist3d.eval.charts import distribution_chart, scatter_chart
+from dreamdist3d.eval.load import LoadedSet, References
+from dreamdist3d.eval.measure import Seen
+from dreamdist3d.eval.metrics import METRICS
 from dreamdist3d.eval.pictures import contact_sheet, data_uri, heat_map, strip
-from dreamdist3d.eval.renders import VIEW_NAMES
+from dreamdist3d.eval.sorting import likeness_order
+from dreamdist3d.eval.tables import columns, latex, markdown, number, p_value, score_of, table_csv, with_interval
 from dreamdist3d.files import write_atomic, write_json, write_text
 
-SCHEMA_VERSION = 1
+_TEMPLATES = Path(__file__).parent / "templates"
 _REFERENCES_SHOWN = 32
 
 
-@dataclass(frozen=True)
-class ReportPictures:
-    """What the report shows beside its numbers."""
-
-    views: Sequence[np.ndarray]  # per set: uint8 [A, V, S, S, 3]
-    references: np.ndarray | None  # uint8 [R, S, S, 3]
-
-
-def write_report(report: dict[str, Any], pictures: ReportPictures, out: Path) -> None:
-    """Write the three files into `out`.
+def write_report(
+    report: dict[str, Any],
+    loaded: Sequence[LoadedSet],
+    targets: References | None,
+    seen: Sequence[Sequence[Seen]],
+    out: Path,
+) -> None:
+    """Write report.json, report.html, table.md, table.tex, table.csv and contact_sheet.png into `out`.
 
     Args:
         report: what `evaluate` returns.
-        pictures: the renders in the order of the report's sets, and the references.
-        out: a folder, made if missing.
+        loaded: the sets in the report's order.
+        targets: the references.
+        seen: what each judge makes of each set.
 
     Raises:
         UserError: the folder cannot be written.
     """
-    titles = [(entry["name"], [asset["name"] for asset in entry["assets"]]) for entry in report["sets"]]
-    sheet = contact_sheet([(*title, views) for title, views in zip(titles, pictures.views, strict=True)])
+    sheets = [(e["name"], [a["name"] for a in e["assets"]], one.views, one.view_names)
+              for e, one in zip(report["sets"], loaded, strict=True)]  # fmt: skip
+    sheet = contact_sheet(sheets)
     write_json(out / "report.json", report)
-    write_text(out / "report.html", render_html(report, pictures))
+    write_text(out / "table.md", markdown(report))
+    write_text(out / "table.tex", latex(report))
+    write_text(out / "table.csv", table_csv(report))
+    write_text(out / "report.html", render_html(report, loaded, targets, seen))
     write_atomic(out / "contact_sheet.png", lambda temporary: sheet.save(temporary, format="PNG"))
 
 
-def render_html(report: dict[str, Any], pictures: ReportPictures) -> str:
+def render_html(
+    report: dict[str, Any], loaded: Sequence[LoadedSet], targets: References | None, seen: Sequence[Sequence[Seen]]
+) -> str:
     """The report as one page that needs nothing from outside itself."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["score"] = _score
+    environment.filters |= {"number": number, "interval": with_interval, "p_value": p_value}
+    cards = _all_cards(report, loaded, targets)
     return environment.get_template("report.html.j2").render(
         report=report,
-        view_names=VIEW_NAMES,
-        strips=[[data_uri(strip(views)) for views in assets] for assets in pictures.views],
-        heat_maps=[_heat_maps(entry) for entry in report["sets"]],
-        references=_thumbnails(pictures.references),
+        metrics=METRICS,
+        columns=columns(report),
+        score_of=score_of,
+        cards=cards,
+        matrices=[_matrices(entry) for entry in report["sets"]],
+        scatters=[scatter_chart(report, judge["name"]) for judge in report["encoders"]],
+        distributions=[distribution_chart(report, judge["name"], seen) for judge in report["encoders"]],
+        references=_thumbnails(targets),
+        viewer=(_TEMPLATES / "viewer.js").read_text(encoding="utf-8"),
+        style=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
+        flagged=sum(bool(asset["flags"]) for entry in report["sets"] for asset in entry["assets"]),
     )
 
 
-def _heat_maps(entry: dict[str, Any]) -> dict[str, str]:
+def _all_cards(report: dict[str, Any], loaded: Sequence[LoadedSet], targets: References | None) -> list[list[Card]]:
+    """Meshes are embedded in the order of the page until its budget is spent."""
+    cards, spent = [], 0
+    for entry, one in zip(report["sets"], loaded, strict=True):
+        made = asset_cards(entry, one, targets, spent)
+        spent += sum(len(card.mesh or "") for card in made)
+        cards.append(made)
+    return cards
+
+
+def _matrices(entry: dict[str, Any]) -> dict[str, str]:
     if len(entry["assets"]) < 2:
         return {}
-    return {name: data_uri(heat_map(values["similarity_matrix"])) for name, values in entry["encoders"].items()}
+    return {
+        judge: data_uri(heat_map(values["similarity_matrix"], likeness_order(values["similarity_matrix"])))
+        for judge, values in entry["encoders"].items()
+    }
 
 
-def _thumbnails(references: np.ndarray | None) -> list[str]:
-    if references is None:
+def _thumbnails(targets: References | None) -> list[str]:
+    if targets is None:
         return []
-    return [data_uri(strip(picture[None])) for picture in references[:_REFERENCES_SHOWN]]
-
-
-def _score(value: float | None) -> str:
-    """Three decimals with a true minus sign; a dash where there is no number."""
-    return "–" if value is None else f"{value:.3f}".replace("-", "\u2212")
+    pixels = ((targets.images.pixels[:_REFERENCES_SHOWN] + 1.0) * 127.5).round().byte().movedim(1, -1).numpy()
+    return [data_uri(strip(picture[None]), 96) for picture in pixels]

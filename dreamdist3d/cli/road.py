@@ -129,17 +129,32 @@ def _package_settings(preset: str, chosen: dict[str, Any]) -> "PackageSettings":
     return PackageSettings(preset=preset, **chosen)
 
 
-def evaluate(sets: Positional[tuple[Path, ...]], out: Path = Path("report"), references: Path | None = None) -> None:
-    """Score the diversity of sets of assets and their likeness to reference images.
+def evaluate(
+    sets: Positional[tuple[Path, ...]],
+    out: Path = Path("report"),
+    references: Path | None = None,
+    text: str | None = None,
+    features: tuple[str, ...] = ("mini",),
+    names: tuple[str, ...] = (),
+    cache: Path | None = None,
+) -> None:
+    """Score how different the assets of each set are, and how faithful; compare sets (docs/evaluation.md).
 
     Args:
-        sets: folders, each of one run, of runs, or of GLB files.
-        out: the folder for report.json and report.html.
+        sets: folders, each of a batch, of runs, of GLB, OBJ or PLY files, or of renders (asset/view.png).
+        out: the folder for report.html, report.json and the tables.
         references: a folder of reference images.
+        text: a sentence that the assets should look like.
+        features: judges: mini, dino_vits16, dino_vitb8, dinov2, clip_vitb32, clip_vitl14, or one of them as
+            NAME=CHECKPOINT; also lpips, and inception for FID and KID.
+        names: of the sets, in their order.
+        cache: where features are kept between calls; left out: in the report's folder.
     """
     from dreamdist3d.eval import evaluate
+    from dreamdist3d.eval.evaluate import judges_by_name
 
-    evaluate(sets, references, out)
+    encoders, extras = judges_by_name(features)
+    evaluate(sets, references, out, encoders=encoders, extras=extras, names=names, text=text, cache=cache)
     print(out / "report.html")
 
 

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from jsonschema import Draft202012Validator
 from PIL import Image
 
+import dreamdist3d.eval
 from dreamdist3d.errors import UserError
 from dreamdist3d.eval import evaluate
 from dreamdist3d.eval.assets import find_assets
@@ -23,11 +25,11 @@ COLORS = [(230, 20, 20), (20, 200, 20), (20, 20, 230)]
 class ColorJudge:
     """Features are the nine mean colours of a picture's 3x3 tiles: simple enough to check by hand."""
 
-    name = "colours"
+    name, model_id, resize = "colours", "colours@1", "means of 3 x 3 tiles"
 
-    def encode(self, images: torch.Tensor) -> torch.Tensor:
-        tiles = torch.nn.functional.adaptive_avg_pool2d(images, 3).flatten(1)
-        return torch.nn.functional.normalize(tiles, dim=-1)
+    def encode(self, images) -> torch.Tensor:
+        tiles = [torch.nn.functional.adaptive_avg_pool2d(image, 3).flatten() for image in images]
+        return torch.nn.functional.normalize(torch.stack(tiles), dim=-1)
 
 
 def box(index: int) -> trimesh.Trimesh:
@@ -93,8 +95,9 @@ def test_json_on_disk_is_the_returned_report(runs, references, tmp_path):
         raise AssertionError(f"{constant} is not JSON")
 
     assert json.loads((tmp_path / "out" / "report.json").read_text(), parse_constant=refuse) == report
-    assert set(report) == {"version", "created", "libraries", "views", "encoders", "references", "sets"}
-    assert set(report["sets"][0]) == {"name", "path", "n_views", "assets", "encoders", "skipped", "notes"}
+    schema = json.loads((Path(dreamdist3d.eval.__file__).parent / "templates" / "report.schema.json").read_text())
+    Draft202012Validator.check_schema(schema)
+    Draft202012Validator(schema).validate(report)
 
 
 class Page(HTMLParser):
@@ -118,10 +121,9 @@ def test_html_needs_nothing_from_outside(runs, references, tmp_path):
     page = Page()
     page.feed(html)
     assert not page.open
-    assert "script" not in page.tags and "link" not in page.tags
-    # Three strips, three references, one heat map: each inside the page.
-    assert len(page.addresses) == 7
-    assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
+    # Three turntables with two neighbours each, three references, one heat map, and the icon that is none.
+    assert len(page.addresses) == 3 * 3 + 3 + 1 + 1
+    assert all(address.startswith("data:") for address in page.addresses)
     assert not re.search(r"https?://|@import|url\(", html)
     assert "prefers-color-scheme: dark" in html and 'name="viewport"' in html
     assert "references &lt;&amp;&gt;" in html
@@ -187,7 +189,7 @@ def test_runs_are_found_three_folders_down_and_no_deeper(tmp_path):
 
 def test_nothing_to_score_says_what_was_looked_for(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"empty: neither runs \(run\.json with export/model\.glb.*nor GLB files"):
+    with pytest.raises(UserError, match=r"empty: neither runs \(run\.json with export/model\.glb.*nor renders"):
         score([tmp_path / "empty"], None, tmp_path / "out")
     with pytest.raises(UserError, match="not a folder"):
         score([tmp_path / "missing"], None, tmp_path / "out")
@@ -195,5 +197,60 @@ def test_nothing_to_score_says_what_was_looked_for(tmp_path):
         score([], None, tmp_path / "out")
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "a.glb").write_bytes(b"")
-    with pytest.raises(UserError, match=r"none of the 1 GLB files.*a\.glb cannot be read"):
+    with pytest.raises(UserError, match=r"none of the 1 assets.*a\.glb cannot be read"):
         score([tmp_path / "set"], None, tmp_path / "out")
+
+
+def test_names_must_fit_the_sets_and_differ(tmp_path):
+    for name in ("a", "b"):
+        write_glb(box(0), tmp_path / name / "0.glb")
+    sets = [tmp_path / "a", tmp_path / "b"]
+
+    def named(*names):
+        return evaluate(sets, None, tmp_path / "out", encoders=[ColorJudge()], names=names, image_size=16)
+
+    with pytest.raises(UserError, match="1 names for 2 sets"):
+        named("ours")
+    with pytest.raises(UserError, match="one name"):
+        named("ours", "ours")
+    assert [entry["name"] for entry in named("ours", "TI")["sets"]] == ["ours", "TI"]
+
+
+def test_features_are_computed_once_and_kept_in_the_report_s_folder(runs, references, tmp_path):
+    class Counting(ColorJudge):
+        seen = 0
+
+        def encode(self, images):
+            self.seen += len(images)
+            return super().encode(images)
+
+    judge = Counting()
+    first = evaluate([runs], references, tmp_path / "out", encoders=[judge], image_size=32)
+    once = judge.seen
+    second = evaluate([runs], references, tmp_path / "out", encoders=[judge], image_size=32)
+    assert 6 <= judge.seen == once  # three references, and at least one view of each asset
+    assert first["sets"] == second["sets"]
+    assert (tmp_path / "out" / "features").is_dir()
+
+
+def test_a_judge_that_reads_scores_the_text_and_others_leave_it_out(runs, tmp_path):
+    class Reader(ColorJudge):
+        name = "reader"
+
+        def encode_text(self, texts):
+            return torch.eye(27)[:1]
+
+    report = evaluate([runs], None, tmp_path / "out", encoders=[Reader(), ColorJudge()], text="a box", image_size=32)
+    found = [score["judge"] for score in report["sets"][0]["scores"] if score["metric"] == "to_text"]
+    assert found == ["reader"] and report["text"] == "a box"
+
+
+def test_unknown_measures_and_too_few_pictures_for_fid_are_told(runs, references, tmp_path):
+    with pytest.raises(UserError, match="no measure 'fvd'"):
+        evaluate([runs], None, tmp_path / "out", encoders=[ColorJudge()], extras=["fvd"], image_size=16)
+    report = evaluate(
+        [runs], references, tmp_path / "out", encoders=[ColorJudge()], extras=["inception"], image_size=16
+    )
+    notes = report["sets"][0]["notes"]
+    assert any(note.startswith("fid: no FID: with 3 pictures") for note in notes)
+    assert "fid" not in {score["metric"] for score in report["sets"][0]["scores"]}

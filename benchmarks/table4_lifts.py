@@ -1,0 +1,118 @@
+"""The assets of the miniature Table 4: three families, three methods, eight lifts of each.
+
+    python benchmarks/table4_lifts.py --out outputs/table4
+
+Methods: the prompt distribution (K = 32, low_rank), textual inversion (K = 1), and textual inversion with Gaussian
+noise on its tokens, half as strong as the tokens' own deviation, fresh for each asset. All have the same references,
+M and steps; lift i of every method has seed i and draw seed i. What is there already is not made again.
+"""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+import tyro
+
+import study
+from dreamdist3d.config import load_config
+from dreamdist3d.mini.references import write_references
+from dreamdist3d.prompts import PromptDistribution
+from dreamdist3d.runs.batch import BatchOptions, held, open_batch, work_off
+from dreamdist3d.runs.local import launch_job, run_jobs
+from dreamdist3d.runs.trial import Trial
+
+CONFIG = "dreamdist3d/mini.yaml"
+METHODS = {"distribution": {}, "textual-inversion": {"prompts": 1}}
+NOISY = "textual-inversion-noise"
+NOISE = 0.5  # of the deviation of the learned tokens' numbers
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to make.
+
+    Attributes:
+        out: folder for everything.
+        families: what the references show.
+        assets: lifts of each method and family.
+        workers: processes.
+        overrides: key=value for the configuration of every lift.
+    """
+
+    out: Path = Path("outputs/table4")
+    families: tuple[str, ...] = ("mushroom", "rocket", "house")
+    assets: int = 8
+    workers: int = os.cpu_count() or 1
+    overrides: tuple[str, ...] = ()
+
+
+def main() -> None:
+    make(tyro.cli(Options, description=__doc__))
+
+
+def make(options: Options) -> None:
+    """Everything that `set_folder` names, for all families."""
+    for family in options.families:
+        write_references(references(options, family), family)
+    jobs = [(references(options, family), learned(options, family, method), settings)
+            for family in options.families for method, settings in METHODS.items()]  # fmt: skip
+    with study.pool(options.workers) as pool:
+        list(pool.map(study.train, *zip(*jobs, strict=True)))
+    for family in options.families:
+        for method in METHODS:
+            lift_batch(options, family, method)
+        lift_noisy(options, family)
+
+
+def references(options: Options, family: str) -> Path:
+    """The folder of a family's reference pictures."""
+    return options.out / "references" / family
+
+
+def learned(options: Options, family: str, method: str) -> Path:
+    """What a method learned of a family."""
+    return options.out / "learned" / f"{family}-{method}.safetensors"
+
+
+def set_folder(options: Options, family: str, method: str) -> Path:
+    """Where a method's assets of a family are."""
+    return options.out / family / method
+
+
+def lift_batch(options: Options, family: str, method: str) -> None:
+    """One draw of one learned file for each asset."""
+    folder = set_folder(options, family, method)
+    words = ["seed=0", "system.prompt_processor.draw_seed=0", *options.overrides]
+    words.append(f"system.prompt_processor.distribution={learned(options, family, method)}")
+    plan = open_batch(folder, load_config(CONFIG, words), options.assets, "independent")
+    with held(folder):
+        plan.save(folder)
+        work_off(folder, plan, BatchOptions(workers=options.workers))
+
+
+def lift_noisy(options: Options, family: str) -> None:
+    """One learned prompt, disturbed anew for each asset."""
+    folder = set_folder(options, family, NOISY)
+    prompt = PromptDistribution.load(learned(options, family, "textual-inversion"))
+    jobs = []
+    for number in range(options.assets):
+        tag, path = f"{number:03d}", learned(options, family, f"noise-{number:03d}")
+        disturbed(prompt, number).save(path)
+        manifest = Trial(folder / tag).manifest()
+        if manifest is None or manifest.state != "done":
+            words = [f"exp_root_dir={folder.parent}", f"name={folder.name}", f"tag={tag}", f"seed={number}"]
+            words += [f"system.prompt_processor.draw_seed={number}", *options.overrides]
+            words.append(f"system.prompt_processor.distribution={path}")
+            jobs.append(launch_job(f"{family} {NOISY} {tag}", CONFIG, words, folder / "logs" / f"{tag}.log"))
+    run_jobs(jobs, options.workers)
+
+
+def disturbed(prompt: PromptDistribution, seed: int) -> PromptDistribution:
+    """The prompt with noise on every number of its tokens."""
+    noise = torch.randn(prompt.tokens.shape, generator=torch.Generator().manual_seed(seed))
+    return replace(prompt, tokens=prompt.tokens + NOISE * prompt.tokens.std() * noise)
+
+
+if __name__ == "__main__":
+    main()

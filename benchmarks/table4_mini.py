@@ -1,0 +1,189 @@
+"""The paper's Table 4 on the miniature, with what no published evaluation could measure: true attributes.
+
+    python benchmarks/table4_mini.py --out outputs/table4
+
+Makes what `table4_lifts.py` names, scores each family as `dreamdist3d evaluate` does (`report-FAMILY/`), and means
+over the families: intervals from the families' own resamples, tests that swap assets within a family. Writes
+`table4.json`, the text blocks of docs/results-mini.md (`table4.md`) and a contact sheet of fronts (`table4.png`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import torch
+import tyro
+from torch import Tensor
+
+import table4_lifts as lifts
+from attributes import family_hits
+from dreamdist3d.eval import FeatureCache, MiniClip, MiniDino, bootstrap, evaluate, paired_permutation_test
+from dreamdist3d.eval.assets import find_assets
+from dreamdist3d.eval.diversity import hue_divergence, hue_entropy, hue_histograms, similarity_matrix, vendi_score
+from dreamdist3d.eval.flags import foreground
+from dreamdist3d.eval.load import LoadedSet, load_reference_set, load_set
+from dreamdist3d.eval.measure import Seen, means
+from dreamdist3d.eval.statistics import AssetMean, Estimate, Mean, bootstrap_halves, mean_of
+from dreamdist3d.files import write_json, write_text
+from dreamdist3d.mini.grids import save_grid
+
+METHODS = (*lifts.METHODS, lifts.NOISY)
+SIZE = 128
+HEADS = {
+    "pooled": "similarity, all pictures (Table 4) ↓",
+    "matched": "similarity, matched views ↓",
+    "vendi": "Vendi score ↑",
+    "to_references": "similarity to references ↑",
+    "to_text": "similarity to the text ↑",
+    "hue_entropy": "hue entropy, bits ↑",
+    "hue_divergence": "hue divergence, bits ↑",
+    "family": "pictures called by their family's name ↑",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One method on one family."""
+
+    loaded: LoadedSet
+    seen: list[Seen]
+    hits: Tensor  # [A], share of an asset's views that the mini CLIP calls by the family's name
+
+
+def main() -> None:
+    options = tyro.cli(lifts.Options, description=__doc__)
+    lifts.make(options)
+    for family in options.families:
+        folders = [lifts.set_folder(options, family, method) for method in METHODS]
+        evaluate(
+            folders,
+            lifts.references(options, family),
+            options.out / f"report-{family}",
+            names=METHODS,
+            text=f"a {family}",
+            cache=options.out / "features",
+        )
+    cells = {m: [look(options, family, m) for family in options.families] for m in METHODS}
+    scores = {m: {key: mean_of(list(values)) for key, values in estimates(cells[m]).items()} for m in METHODS}
+    tests = {other: compare(cells[METHODS[0]], cells[other]) for other in METHODS[1:]}
+    save(options, cells, scores, tests)
+
+
+def look(options: lifts.Options, family: str, method: str) -> Cell:
+    """What the judges make of a set; their features come from the reports' cache."""
+    loaded = load_set(find_assets(lifts.set_folder(options, family, method)), SIZE, lambda name: None)
+    references = load_reference_set(lifts.references(options, family), SIZE)
+    cache, clip, seen = FeatureCache(options.out / "features"), MiniClip(), []
+    for judge in (MiniDino(), clip):
+        features = cache.encode(judge, loaded.pictures).unflatten(0, loaded.views.shape[:2])
+        text = clip.encode_text([f"a {family}"])[0] if judge is clip else None
+        seen.append(Seen(judge.name, features, cache.encode(judge, references.pictures), text))
+    hits = family_hits(torch.stack(loaded.pictures), family, clip).double().view(len(loaded.views), -1).mean(dim=1)
+    return Cell(loaded, seen, hits)
+
+
+def tested(cells: list[Cell]) -> Iterator[tuple[str, Mean]]:
+    """The scores that are means, of the assets of all cells together: (key, mean)."""
+    for parts in zip(*(cell.seen for cell in cells), strict=True):
+        first = parts[0]
+        joint = Seen(first.judge, torch.cat([part.features for part in parts]), first.references, first.text)
+        for metric, mean in means(joint):
+            yield f"{metric} {first.judge}", mean
+    yield "family mini-CLIP", AssetMean(torch.cat([cell.hits for cell in cells]))
+
+
+def estimates(cells: list[Cell]) -> dict[str, list[Estimate]]:
+    """Every score of one method, family by family."""
+    found: dict[str, list[Estimate]] = {}
+    for number, cell in enumerate(cells):
+        # Another generator for each family: equal ones would make the families' resamples move together.
+        for key, mean in tested([cell]):
+            found.setdefault(key, []).append(bootstrap(mean, _generator(number)))
+        for key, estimate in halves(cell, number):
+            found.setdefault(key, []).append(estimate)
+    return found
+
+
+def halves(cell: Cell, number: int) -> Iterator[tuple[str, Estimate]]:
+    """The scores that are no means."""
+    count = len(cell.loaded.views)
+    for seen in cell.seen:
+        matrix = similarity_matrix(seen.features)
+        vendi = bootstrap_halves(lambda i, m=matrix: vendi_score(m[i][:, i]), count, _generator(number), 1.0, count)
+        yield f"vendi {seen.judge}", vendi
+    hues = hue_histograms(cell.loaded.views, foreground(cell.loaded.views))
+    for key, measure in (("hue_entropy", hue_entropy), ("hue_divergence", hue_divergence)):
+        yield key, bootstrap_halves(lambda i, measure=measure: measure(hues[i]), count, _generator(number))
+
+
+def compare(first: list[Cell], second: list[Cell]) -> dict[str, dict]:
+    """Paired permutation tests of two methods over all families."""
+    groups: dict[str, list[Mean]] = {}
+    for pair in zip(first, second, strict=True):
+        for key, mean in tested(list(pair)):
+            groups.setdefault(key, []).append(mean)
+    return {key: asdict(paired_permutation_test(group, _generator(0))) for key, group in groups.items()}
+
+
+def save(options: lifts.Options, cells: dict, scores: dict, tests: dict) -> None:
+    """table4.json, table4.md and table4.png."""
+    plain = {method: {key: value.as_dict() for key, value in row.items()} for method, row in scores.items()}
+    by_family = {
+        method: {key: dict(zip(options.families, (v.as_dict() for v in values), strict=True))
+                 for key, values in estimates(cells[method]).items()}
+        for method in METHODS
+    }  # fmt: skip
+    about = {"families": options.families, "assets": options.assets, "noise": lifts.NOISE}
+    write_json(options.out / "table4.json", about | {"mean": plain, "by_family": by_family, "tests": tests})
+    text = "\n\n".join([table(plain), test_table(tests), *(table(only(by_family, f), f) for f in options.families)])
+    write_text(options.out / "table4.md", text + "\n")
+    rows = [
+        [torch.from_numpy(view).movedim(-1, 0).float() / 255.0 for view in cells[method][index].loaded.views[:, 0]]
+        for index in range(len(options.families))
+        for method in METHODS
+    ]
+    save_grid(rows, options.out / "table4.png", 1)
+    print(text)
+
+
+def table(rows: dict[str, dict[str, dict[str, float]]], title: str = "mean over families") -> str:
+    """Markdown: a row a score and a column a method."""
+    keys = sorted(rows[METHODS[0]], key=lambda key: list(HEADS).index(key.split()[0]))
+    lines = [f"| {title} | {' | '.join(METHODS)} |", "|" + "---|" * (len(METHODS) + 1)]
+    for key in keys:
+        cells = [shown(rows[method][key]) for method in METHODS]
+        lines.append(f"| {label(key)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def test_table(tests: dict[str, dict[str, dict]]) -> str:
+    """Markdown: a row a score, the difference to each other method and its p."""
+    lines = [f"| distribution less … | {' | '.join(tests)} |", "|" + "---|" * (len(tests) + 1)]
+    for key in next(iter(tests.values())):
+        cells = [f"{tests[other][key]['difference']:+.3f}, p = {tests[other][key]['p_value']:.2g}" for other in tests]
+        lines.append(f"| {label(key)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def only(by_family: dict, family: str) -> dict:
+    """The scores of one family."""
+    return {method: {key: values[family] for key, values in row.items()} for method, row in by_family.items()}
+
+
+def label(key: str) -> str:
+    """ "pooled mini-DINO" in words."""
+    metric, _, judge = key.partition(" ")
+    return f"{HEADS[metric]}{f', {judge}' if judge else ''}"
+
+
+def shown(value: dict[str, float | None]) -> str:
+    """0.123 [0.100, 0.150]."""
+    interval = f" [{value['low']:.3f}, {value['high']:.3f}]" if value["low"] is not None else ""
+    return f"{value['value']:.3f}{interval}"
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+if __name__ == "__main__":
+    main()

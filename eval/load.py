@@ -1,0 +1,117 @@
+"""From files to pictures: what the judges see of a set and of the references."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import trimesh
+from PIL import Image
+from torch import Tensor
+
+from dreamdist3d.errors import UserError
+from dreamdist3d.eval.assets import Asset, AssetSet
+from dreamdist3d.eval.renders import VIEW_NAMES, render_views
+from dreamdist3d.mesh.read import read_mesh
+from dreamdist3d.prompts.images import ReferenceImages, load_references, read_picture
+
+_LARGEST = 1024  # pixels a side; no judge looks at more, and a folder of photographs fits in memory
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedSet:
+    """A set whose files could be read.
+
+    Attributes:
+        entry: its A assets, and what was left out.
+        views: uint8 [A, V, S, S, 3], for the page and for silhouettes and colours.
+        view_names: V.
+        pictures: A V pictures [3, H, W] in [0, 1] for the judges, asset by asset, as large as they come.
+        meshes: A, or None of a set of renders.
+    """
+
+    entry: AssetSet
+    views: np.ndarray
+    view_names: tuple[str, ...]
+    pictures: list[Tensor]
+    meshes: list[trimesh.Trimesh] | None
+
+
+@dataclass(frozen=True, eq=False)
+class References:
+    """R reference images: squares of the page's size, and as large as they come."""
+
+    folder: Path
+    images: ReferenceImages
+    pictures: list[Tensor]  # R of [3, H, W] in [0, 1]
+
+
+def load_set(entry: AssetSet, size: int, advance: Callable[[str], None]) -> LoadedSet:
+    """Render the meshes of a set, or read its renders; an asset that fails is named in `entry.skipped`.
+
+    Raises:
+        UserError: none of them can be scored.
+    """
+    assets, loaded, skipped = [], [], list(entry.skipped)
+    for asset in entry.assets:
+        try:
+            loaded.append(_read_views(asset, size) if asset.views else _render(asset, size))
+            assets.append(asset)
+        except (UserError, ValueError) as error:
+            skipped.append((asset.path, str(error).removeprefix(f"{asset.path} ")))
+        advance(asset.name)
+    if not assets:
+        path, reason = skipped[-1]
+        raise UserError(f"none of the {len(entry.assets)} assets of {entry.path} can be scored: {path} {reason}")
+    views, pictures, meshes = zip(*loaded, strict=True)
+    return LoadedSet(
+        replace(entry, assets=assets, skipped=skipped),
+        np.stack(views),
+        tuple(assets[0].views) or VIEW_NAMES,
+        [picture for of_asset in pictures for picture in of_asset],
+        None if entry.kind == "renders" else list(meshes),
+    )
+
+
+def load_reference_set(folder: Path, size: int) -> References:
+    """Every picture of a folder.
+
+    Raises:
+        UserError: none can be read.
+    """
+    images = load_references(folder, size)
+    return References(Path(folder), images, [open_picture(path) for path in images.paths])
+
+
+def open_picture(path: Path) -> Tensor:
+    """The middle square of a picture in its own resolution, up to 1024 pixels: [3, S, S] in [0, 1].
+
+    A judge's own preprocessing starts from here. It would cut the same square.
+
+    Raises:
+        UserError: not a picture.
+    """
+    try:
+        with Image.open(path) as image:
+            size = min(*image.size, _LARGEST)
+        return torch.from_numpy(read_picture(path, size)) / 2.0 + 0.5
+    except Exception as error:  # decoders fail in every possible type on a broken file
+        raise UserError(f"{path} cannot be read as a picture ({error}); write it again.") from error
+
+
+def to_bytes(picture: Tensor) -> np.ndarray:
+    """[..., 3, H, W] in [0, 1] -> uint8 [..., H, W, 3]."""
+    return (picture * 255.0).round().clamp(0, 255).byte().movedim(-3, -1).numpy()
+
+
+def _render(asset: Asset, size: int) -> tuple[np.ndarray, list[Tensor], trimesh.Trimesh]:
+    mesh = read_mesh(asset.path)
+    views = render_views(mesh, size)
+    return views, list(torch.from_numpy(views).movedim(-1, 1).float() / 255.0), mesh
+
+
+def _read_views(asset: Asset, size: int) -> tuple[np.ndarray, list[Tensor], None]:
+    pictures = [open_picture(path) for path in asset.views.values()]
+    small = [torch.from_numpy(read_picture(path, size)) / 2.0 + 0.5 for path in asset.views.values()]
+    return to_bytes(torch.stack(small)), pictures, None
