@@ -30,7 +30,7 @@ def nearest_on(points: np.ndarray, vertices: np.ndarray, faces: np.ndarray) -> N
     points, corners = np.asarray(points, np.float64), np.asarray(vertices, np.float64)[faces]
     middles = corners.mean(axis=1)
     reach = np.linalg.norm(corners - middles[:, None], axis=2).max(axis=1)
-    found = _Found(points, corners)
+    found = _Found(points, corners, reach)
     sizes = np.ceil(np.log2(np.maximum(reach, reach.max() * 2.0**-40)))
     groups = [_Group(middles, (sizes == size).nonzero()[0], reach) for size in np.unique(sizes)]
     for group in groups:  # a first bound from every size, before any of them is searched to the end
@@ -66,14 +66,14 @@ class _Candidates:
 class _Found:
     """The best so far for every point."""
 
-    def __init__(self, points: np.ndarray, corners: np.ndarray) -> None:
-        self.points, self.corners = points, corners
+    def __init__(self, points: np.ndarray, corners: np.ndarray, reach: np.ndarray) -> None:
+        self.points, self.corners, self.reach = points, corners, reach
         self.distance = np.full(len(points), np.inf)
         self.closest, self.face = np.zeros_like(points), np.zeros(len(points), np.int64)
 
-    def look(self, rows: np.ndarray, candidates: _Candidates, reach: float = np.inf) -> None:
+    def look(self, rows: np.ndarray, candidates: _Candidates) -> None:
         """Compare points [R] with the triangles [R, k] that may be closer than what they have."""
-        may = candidates.distance < self.distance[rows, None] + reach
+        may = candidates.distance < self.distance[rows, None] + self.reach[candidates.face]
         which, faces = rows[may.nonzero()[0]], candidates.face[may]
         for start in range(0, len(which), _AT_ONCE):
             self._compare(which[start : start + _AT_ONCE], faces[start : start + _AT_ONCE])
@@ -94,7 +94,7 @@ def _search(found: _Found, group: _Group) -> None:
     rows, looked, count = np.arange(len(found.points)), 0, min(_FIRST_LOOK, len(group))
     while len(rows):
         candidates = group.nearest(found.points[rows], looked, count)
-        found.look(rows, candidates, group.reach)
+        found.look(rows, candidates)
         rows = rows[candidates.distance[:, -1] < found.distance[rows] + group.reach]
         if count == len(group):
             return
