@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from dreamdist3d.config import RunConfig, load_config
@@ -131,11 +132,10 @@ class Batch:
         return [Manifest.load(path) for path in sorted(self.folder.glob("*/run.json"))]
 
     def workers(self) -> list[int]:
-        """Process ids, as Linux tells them."""
-        asked = subprocess.run(
-            ["pgrep", "-f", f"runs.worker {self.folder}"], capture_output=True, text=True, check=False
-        )
-        return [int(line) for line in asked.stdout.split()]
+        """Process ids."""
+        command = ["-m", "dreamdist3d.runs.worker", str(self.folder)]
+        found = psutil.process_iter(["pid", "cmdline"])
+        return [one.info["pid"] for one in found if (one.info["cmdline"] or [])[1:4] == command]
 
     def until(self, reached, process: subprocess.Popen, seconds: float = 240.0) -> None:
         """Wait, and no longer than the batch lives."""
@@ -240,7 +240,7 @@ def test_the_parent_ends_and_the_same_command_goes_on(overrides: list[str], tmp_
 
 @pytest.mark.slow
 def test_a_second_batch_on_the_folder_is_refused(overrides: list[str], tmp_path: Path) -> None:
-    batch = Batch(tmp_path / "cats", [*overrides, "trainer.max_steps=60"], 2)
+    batch = Batch(tmp_path / "cats", [*overrides, "trainer.max_steps=100000"], 2)
     process = batch.start()
     batch.until(lambda: bool(batch.workers()), process)
     second = batch.finish()

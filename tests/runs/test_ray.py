@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from dreamdist3d.runs.plan import BatchPlan
@@ -61,8 +62,8 @@ def start(folder: Path, overrides: list[str], address: str, runs: int) -> subpro
 
 def busy_workers() -> list[int]:
     """Processes in which Ray runs a task of ours."""
-    asked = subprocess.run(["pgrep", "-f", "ray::do_runs"], capture_output=True, text=True, check=False)
-    return [int(line) for line in asked.stdout.split()]
+    found = psutil.process_iter(["pid", "cmdline"])
+    return [one.info["pid"] for one in found if (one.info["cmdline"] or [""])[0].startswith("ray::do_runs")]
 
 
 @pytest.mark.parametrize("kills", [0, 2])
