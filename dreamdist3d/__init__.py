@@ -6,11 +6,12 @@ The names below are loaded when they are first touched, so that importing the pa
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from dreamdist3d.version import __version__
+
 if TYPE_CHECKING:
     from dreamdist3d.backbones import load_backbone
     from dreamdist3d.prompts import PromptDistribution, PromptDraw
 
-__version__ = "0.1.0"
 __all__ = ["PromptDistribution", "PromptDraw", "__version__", "load_backbone"]
 
 _HOMES = {

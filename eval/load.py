@@ -13,7 +13,7 @@ from torch import Tensor
 from dreamdist3d.errors import UserError
 from dreamdist3d.eval.assets import Asset, AssetSet
 from dreamdist3d.eval.renders import VIEW_NAMES, render_views
-from dreamdist3d.mesh.read import read_mesh
+from dreamdist3d.mesh.read import merged, read_painted
 from dreamdist3d.prompts.images import ReferenceImages, load_references, read_picture
 
 _LARGEST = 1024  # pixels a side; no judge looks at more, and a folder of photographs fits in memory
@@ -106,9 +106,9 @@ def to_bytes(picture: Tensor) -> np.ndarray:
 
 
 def _render(asset: Asset, size: int) -> tuple[np.ndarray, list[Tensor], trimesh.Trimesh]:
-    mesh = read_mesh(asset.path)
-    views = render_views(mesh, size)
-    return views, list(torch.from_numpy(views).movedim(-1, 1).float() / 255.0), mesh
+    parts = read_painted(asset.path)
+    views = render_views(parts, size)
+    return views, list(torch.from_numpy(views).movedim(-1, 1).float() / 255.0), merged(parts)
 
 
 def _read_views(asset: Asset, size: int) -> tuple[np.ndarray, list[Tensor], None]:

@@ -4,11 +4,11 @@ import os
 from difflib import get_close_matches
 from pathlib import Path
 
-from dreamdist3d import __version__
 from dreamdist3d.backbones.catalogue import CATALOGUE, mini_folder
 from dreamdist3d.backbones.convert.tensors import SUFFIXES
 from dreamdist3d.backbones.hub import Found, fetch
 from dreamdist3d.errors import UserError
+from dreamdist3d.version import __version__
 
 
 def find(name_or_path: str) -> Found:

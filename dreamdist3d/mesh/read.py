@@ -1,5 +1,6 @@
 """GLB, OBJ and PLY files, ours or anybody's, to painted meshes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,13 @@ def read_mesh(path: Path) -> trimesh.Trimesh:
     Raises:
         UserError: missing, not such a file, or without triangles.
     """
+    return merged(read_painted(path))
+
+
+def merged(parts: Sequence[Painted]) -> trimesh.Trimesh:
+    """Painted meshes as one, with sRGB uint8 vertex colours; textures are read at the vertices."""
     meshes = []
-    for part in read_painted(path):
+    for part in parts:
         mesh = trimesh.Trimesh(part.vertices, part.faces, process=False)
         mesh.visual.vertex_colors = part.vertex_colors()
         meshes.append(mesh)

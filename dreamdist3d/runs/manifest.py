@@ -11,10 +11,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
 
-from dreamdist3d import __version__
 from dreamdist3d.errors import Stopped, UserError
 from dreamdist3d.files import read_json, write_json
 from dreamdist3d.typed import build
+from dreamdist3d.version import __version__
 
 State = Literal["pending", "running", "done", "failed", "stopped"]
 

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dreamdist3d import __version__
 from dreamdist3d.config import PromptProcessorConfig, RunConfig
 from dreamdist3d.errors import UserError
 from dreamdist3d.files import read_json, safe_name, write_json
@@ -17,6 +16,7 @@ from dreamdist3d.runs.manifest import Manifest
 from dreamdist3d.runs.prepare import open_backbone
 from dreamdist3d.runs.trial import Trial
 from dreamdist3d.typed import build
+from dreamdist3d.version import __version__
 
 PLAN_NAME = "batch.json"
 _SEED_BITS = 24  # leaves room for the seeds after the first

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from dreamdist3d import __version__
 from dreamdist3d.mesh.package.parts import Package
 from dreamdist3d.mesh.package.settings import PackageSettings
 from dreamdist3d.mesh.package.source import AssetSource
 from dreamdist3d.mesh.quality import MeshQuality
+from dreamdist3d.version import __version__
 
 SCHEMA_VERSION = 1
 RECORD_NAME = "asset.json"

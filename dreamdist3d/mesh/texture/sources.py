@@ -8,7 +8,7 @@ import trimesh
 
 from dreamdist3d.mesh.colors import seen_colors
 from dreamdist3d.mesh.nearest import nearest_on
-from dreamdist3d.mesh.painted import Painted, sample_texture
+from dreamdist3d.mesh.painted import Painted, paint_on
 from dreamdist3d.mesh.sampling import PointFunction
 
 ColorFunction = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -33,23 +33,10 @@ def mesh_colors(mesh: trimesh.Trimesh | Painted | Sequence[Painted]) -> ColorFun
         parts = [mesh] if isinstance(mesh, Painted) else mesh
     vertices = np.concatenate([part.vertices for part in parts])
     first_vertex = np.cumsum([0] + [len(part.vertices) for part in parts])
-    first_face = np.cumsum([0] + [len(part.faces) for part in parts])
     faces = np.concatenate([part.faces + start for part, start in zip(parts, first_vertex[:-1], strict=True)])
 
     def color_at(points: np.ndarray, normals: np.ndarray) -> np.ndarray:
         found = nearest_on(points, vertices, faces)
-        colors = np.empty((len(points), 3))
-        owner = np.searchsorted(first_face, found.face, side="right") - 1
-        for number, part in enumerate(parts):
-            rows = (owner == number).nonzero()[0]
-            colors[rows] = _paint(part, found.face[rows] - first_face[number], found.weights[rows])
-        return colors
+        return paint_on(parts, found.face, found.weights)
 
     return color_at
-
-
-def _paint(part: Painted, face: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    corners = part.faces[face]
-    if part.texture is None:
-        return np.einsum("nk,nkc->nc", weights, part.colors[corners] / 255.0)
-    return sample_texture(part.texture, np.einsum("nk,nkc->nc", weights, part.uv[corners]))
