@@ -90,23 +90,36 @@ def _collect(ray: Any, task: Any) -> None:
 def _cluster(ray: Any) -> Iterator[None]:
     """A connection to the cluster for as long as the batch takes."""
     address = os.environ.get("RAY_ADDRESS")
+    _knock(address)
     try:
-        _knock(address)
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except (OSError, RuntimeError, ValueError) as error:
-        line = " ".join(str(error).split())
-        raise UserError(f"no Ray cluster at RAY_ADDRESS={address}: {line}") from error
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise UserError(_refusal(address, error)) from error
     try:
         yield
     finally:
         ray.shutdown()
 
 
+def _refusal(address: str | None, error: Exception) -> str:
+    """One line of what Ray says over many; of a wrong token it does not always say that it was the token."""
+    reason = " ".join(str(error).split())
+    if address is None:
+        return f"Ray does not start on this machine: {reason}"
+    return (
+        f"the Ray cluster at RAY_ADDRESS={address} did not let us in: if it asks for a token, set "
+        f"RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to what `ray get-auth-token` prints on its head. Ray says: {reason}"
+    )
+
+
 def _knock(address: str | None) -> None:
-    """Raise OSError where nothing answers at HOST:PORT; Ray itself would try for minutes."""
+    """Raise UserError where nothing answers at HOST:PORT; Ray itself would try for minutes."""
     host, _, port = (address or "").rpartition(":")
     if host and port.isdigit() and "//" not in host:
-        socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
+        try:
+            socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
+        except OSError as error:
+            raise UserError(f"no Ray cluster at RAY_ADDRESS={address}: {error}") from error
 
 
 def _ray() -> Any:

@@ -2,6 +2,7 @@
 
 import os
 import random
+import secrets
 import signal
 import socket
 import subprocess
@@ -19,6 +20,8 @@ from dreamdist3d.runs.trial import Trial
 ray = pytest.importorskip("ray", reason="the extra [ray] is not installed")
 
 ROOT = Path(__file__).parents[2]
+# A cluster asks for a token or not depending on the home folder it starts from, unless it is told.
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 pytestmark = pytest.mark.slow
 
 
@@ -30,7 +33,7 @@ def free_port() -> int:
 
 def ray_command(*words: str) -> None:
     command = [sys.executable, "-m", "ray.scripts.scripts", *words]
-    patient = os.environ | {"RAY_raylet_start_wait_time_s": "300"}  # two cores may be busy with other things
+    patient = os.environ | TOKEN | {"RAY_raylet_start_wait_time_s": "300"}  # two cores may be busy with other things
     ended = subprocess.run(command, capture_output=True, text=True, timeout=600, env=patient, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
@@ -49,12 +52,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         ray_command("stop", "--force")
 
 
-def start(folder: Path, overrides: list[str], address: str, runs: int) -> subprocess.Popen:
+def start(
+    folder: Path, overrides: list[str], address: str, runs: int, token: dict[str, str] = TOKEN
+) -> subprocess.Popen:
     command = [
         *(sys.executable, "-m", "dreamdist3d", "batch", "--config", "dreamdist3d/mini.yaml"),
         *("--runs", str(runs), "--out", str(folder), "--executor", "ray", *overrides),
     ]
-    environment = os.environ | {"RAY_ADDRESS": address, "PYTHONPATH": str(ROOT)}
+    environment = os.environ | token | {"RAY_ADDRESS": address, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
     )
@@ -94,6 +99,15 @@ def test_every_asset_is_made_whoever_dies(
         assert trial.manifest().state == "done" and trial.manifest().draw["seed"] == run.draw_seed
         assert trial.mesh.read_bytes()[:4] == b"glTF"
     assert (folder / "manifest.csv").is_file()
+
+
+def test_a_cluster_that_wants_its_token_is_one_line(
+    cluster: str, tiny_run: list[str], tiny_distribution: Path, tmp_path: Path
+) -> None:
+    overrides = [*tiny_run, f"system.prompt_processor.distribution={tiny_distribution}"]
+    process = start(tmp_path / "cats", overrides, cluster, 1, {"RAY_AUTH_MODE": "disabled"})
+    _, err = process.communicate(timeout=600)
+    assert process.returncode == 2 and "RAY_AUTH_MODE=token" in err.splitlines()[-1] and "Traceback" not in err
 
 
 def test_a_cluster_that_is_not_there_is_one_line(tiny_run: list[str], tiny_distribution: Path, tmp_path: Path) -> None:
