@@ -56,7 +56,7 @@ class GltfExporter(Exporter):
                 taubin_iterations=self.cfg.taubin_iterations,
                 max_triangles=self.cfg.max_triangles,
             )
-            mesh = extract_mesh(self._density, self._color, self._radius, settings, device=self._device)
+            mesh = extract_mesh(self._density, self._look, self._radius, settings, device=self._device)
             self._scratch = tempfile.TemporaryDirectory()  # until threestudio has copied the file
             path = Path(self._scratch.name) / f"{self.cfg.save_name}.glb"
             write_glb(mesh, path)
@@ -74,12 +74,12 @@ class GltfExporter(Exporter):
         """[N, 3] -> [N]."""
         return self.geometry.forward_density(points)[..., 0].float()
 
-    def _color(self, points: Tensor) -> Tensor:
-        """[N, 3] -> [N, 3], sRGB as rendered."""
+    def _look(self, points: Tensor) -> Tensor:
+        """[N, 3] -> [N, 4]: density, and sRGB as rendered."""
         exported = self.material.export(points=points, **self.geometry.export(points))
         if "albedo" not in exported:
             raise UserError(f"{type(self.material).__name__} has no albedo to export: use another material_type.")
-        return exported["albedo"].float().clamp(0, 1)
+        return torch.cat([self._density(points)[:, None], exported["albedo"].float().clamp(0, 1)], dim=1)
 
     def _threshold(self) -> float:
         """The configured one; `auto` is the mean of what is not empty, as threestudio has it."""

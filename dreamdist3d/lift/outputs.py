@@ -1,5 +1,6 @@
 """What a finished lift shows: stills, a turntable, silhouettes for the mesh."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from dreamdist3d.lift.cameras import Cameras, orbit
 from dreamdist3d.lift.config import LiftConfig
 from dreamdist3d.lift.field import Field
 from dreamdist3d.lift.occupancy import occupancy_of
-from dreamdist3d.lift.render import Rendering, render
+from dreamdist3d.lift.render import Rendering, render, render_opacity
 
 STILL_NAMES = ("front", "left", "back", "right")
 # At least; a lift at a higher resolution is shown at twice its own (stills) and at its own (turntable).
@@ -39,8 +40,15 @@ def save_views(field: Field, config: LiftConfig, folder: Path) -> None:
 def render_silhouettes(field: Field, config: LiftConfig) -> tuple[Cameras, Tensor]:
     """Opacities of the field from eight directions and two heights: cameras (16), alpha [16, 64, 64]."""
     azimuths, elevations = torch.arange(8).repeat(2) * 45.0, torch.tensor([0.0, 30.0]).repeat_interleave(8)
-    joined = _ring(config, azimuths, elevations)
-    return joined, torch.cat([r.opacity for r in _renderings(field, config, joined, _SILHOUETTE_SIZE)]).cpu()
+    cameras = _ring(config, azimuths, elevations)
+    with torch.no_grad(), field.cached():
+        occupancy, samples = occupancy_of(field, config.renderer), _samples(config)
+        return cameras, torch.cat(
+            [
+                render_opacity(field, view, _SILHOUETTE_SIZE, samples, occupancy).cpu()
+                for view in _one_by_one(field, cameras)
+            ]
+        )
 
 
 def _ring(config: LiftConfig, azimuths: Tensor, elevations: Tensor | None = None) -> Cameras:
@@ -55,15 +63,20 @@ def _ring(config: LiftConfig, azimuths: Tensor, elevations: Tensor | None = None
 
 @torch.no_grad()
 def _renderings(field: Field, config: LiftConfig, cameras: Cameras, size: int) -> list[Rendering]:
-    """One camera at a time, so that memory does not grow with their number."""
-    device = field.outer.weight.device
-    white = torch.ones(3, device=device)
+    white = torch.ones(3, device=field.outer.weight.device)
     with field.cached():
-        occupancy = occupancy_of(field, config.renderer)
-        samples = max(_SAMPLES, config.renderer.num_samples_per_ray[-1])
-        return [
-            render(field, cameras.at([i]).to(device), size, samples, white, occupancy) for i in range(len(cameras.c2w))
-        ]
+        occupancy, samples = occupancy_of(field, config.renderer), _samples(config)
+        return [render(field, view, size, samples, white, occupancy) for view in _one_by_one(field, cameras)]
+
+
+def _samples(config: LiftConfig) -> int:
+    return max(_SAMPLES, config.renderer.num_samples_per_ray[-1])
+
+
+def _one_by_one(field: Field, cameras: Cameras) -> Iterator[Cameras]:
+    """So that memory does not grow with their number; where the field is."""
+    for number in range(len(cameras.c2w)):
+        yield cameras.at([number]).to(field.outer.weight.device)
 
 
 def _pictures(field: Field, config: LiftConfig, cameras: Cameras, size: int) -> list[np.ndarray]:

@@ -13,27 +13,26 @@ _OPAQUE, _EMPTY = 1.0 / 512.0, 1e-6
 
 
 def surface_colors(
-    mesh: trimesh.Trimesh,
-    density: PointFunction,
-    color: PointFunction,
-    voxel: float,
-    device: torch.device | str = "cpu",
+    mesh: trimesh.Trimesh, look: PointFunction, voxel: float, device: torch.device | str = "cpu"
 ) -> np.ndarray:
     """What a viewer sees of the field at each vertex: uint8 [V, 3], sRGB.
 
     A short volume rendering along the inward normal: where the field is hard, its colour just under
     the surface; where it is soft, the same blend of depths that its own renders show. One read at a
     fixed depth would return the colour of the fog around soft objects.
+
+    Args:
+        look: [N, 3] world points -> [N, 4], density per world unit and sRGB in [0, 1].
+        voxel: edge of the cells that the surface was extracted with, world units.
     """
-    seen = seen_colors(mesh.vertices, mesh.vertex_normals, density, color, voxel, device)
+    seen = seen_colors(mesh.vertices, mesh.vertex_normals, look, voxel, device)
     return np.round(255.0 * seen).astype(np.uint8)
 
 
 def seen_colors(
     points: np.ndarray,  # [N, 3] on the surface
     normals: np.ndarray,  # [N, 3] unit, outward
-    density: PointFunction,
-    color: PointFunction,
+    look: PointFunction,
     voxel: float,
     device: torch.device | str = "cpu",
 ) -> np.ndarray:
@@ -44,23 +43,23 @@ def seen_colors(
         if not len(rows):
             break
         inside = points[rows] - normals[rows] * (depth * voxel)
-        opacity = 1.0 - np.exp(-0.5 * voxel * evaluate_points(density, inside, device))
-        share = passed[rows] * opacity
+        found = evaluate_points(look, inside, device)
+        share = passed[rows] * (1.0 - np.exp(-0.5 * voxel * found[:, 0]))
         passed[rows] -= share
-        some = share > _EMPTY
-        if some.any():
-            weight[rows[some]] += share[some]
-            mixed[rows[some]] += share[some, None] * evaluate_points(color, inside[some], device)
+        share[share <= _EMPTY] = 0.0
+        weight[rows] += share
+        mixed[rows] += share[:, None] * found[:, 1:]
     lost = weight <= 0
     if lost.any():  # a point that floats free of all density: the plain mean
-        mixed[lost], weight[lost] = _mean_color(points[lost], normals[lost], color, voxel, device), 1.0
+        mixed[lost], weight[lost] = _mean_color(points[lost], normals[lost], look, voxel, device), 1.0
     return np.clip(mixed / weight[:, None], 0.0, 1.0)
 
 
 def _mean_color(
-    points: np.ndarray, normals: np.ndarray, color: PointFunction, voxel: float, device: torch.device | str
+    points: np.ndarray, normals: np.ndarray, look: PointFunction, voxel: float, device: torch.device | str
 ) -> np.ndarray:
-    return sum(evaluate_points(color, points - normals * (depth * voxel), device) for depth in _DEPTHS) / len(_DEPTHS)
+    found = (evaluate_points(look, points - normals * (depth * voxel), device) for depth in _DEPTHS)
+    return sum(values[:, 1:] for values in found) / len(_DEPTHS)
 
 
 def srgb_to_linear(values: np.ndarray) -> np.ndarray:

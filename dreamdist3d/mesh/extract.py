@@ -7,7 +7,7 @@ from trimesh.smoothing import filter_taubin
 from dreamdist3d.errors import UserError
 from dreamdist3d.mesh.colors import surface_colors
 from dreamdist3d.mesh.repair import repair
-from dreamdist3d.mesh.sampling import PointFunction, sample_grid
+from dreamdist3d.mesh.sampling import PointFunction, sample_grid, sample_near_surface
 from dreamdist3d.mesh.settings import MeshSettings
 from dreamdist3d.mesh.silhouettes import Silhouettes
 from dreamdist3d.mesh.simplify import simplify
@@ -19,7 +19,7 @@ _DEFAULTS = MeshSettings()
 
 def extract_mesh(
     density: PointFunction,
-    color: PointFunction,
+    look: PointFunction,
     radius: float,
     settings: MeshSettings = _DEFAULTS,
     silhouettes: Silhouettes | None = None,
@@ -28,7 +28,7 @@ def extract_mesh(
     """The field's surface within the triangle budget, with vertex colours.
 
     Args:
-        color: [N, 3] world points -> [N, 3] sRGB in [0, 1].
+        look: [N, 3] world points -> [N, 4], density per world unit and sRGB in [0, 1].
 
     The other arguments, and what is raised, are those of `extract_surface`.
 
@@ -37,7 +37,7 @@ def extract_mesh(
     """
     surface = extract_surface(density, radius, settings, silhouettes, device)
     mesh = simplify(surface, settings.max_triangles)
-    mesh.visual.vertex_colors = surface_colors(mesh, density, color, 2.0 * radius / settings.resolution, device)
+    mesh.visual.vertex_colors = surface_colors(mesh, look, 2.0 * radius / settings.resolution, device)
     mesh.metadata |= surface.metadata
     return mesh
 
@@ -48,6 +48,7 @@ def extract_surface(
     settings: MeshSettings = _DEFAULTS,
     silhouettes: Silhouettes | None = None,
     device: torch.device | str = "cpu",
+    detail: int | None = None,
 ) -> trimesh.Trimesh:
     """The field's surface inside the cube [-radius, radius]^3 at full density, in world axes (z up, front +x).
 
@@ -58,6 +59,8 @@ def extract_surface(
         silhouettes: the field's own opacities, by which the density threshold is chosen;
             without them it is `settings.threshold`.
         device: where `density` takes its points.
+        detail: the finest structures that the field can hold, as a share of the cube's edge: 1 / detail. Where the
+            grid is at least twice as fine, only the neighbourhood of the surface is asked for in full.
 
     Returns:
         A closed mesh with outward normals; `metadata["threshold"]` is the density it was taken at.
@@ -68,7 +71,10 @@ def extract_surface(
     threshold = settings.threshold
     if silhouettes is not None:
         threshold = choose_threshold(density, radius, settings, silhouettes, device)
-    grid = sample_grid(density, radius, settings.resolution, device)
+    if detail is not None and 2 * detail <= settings.resolution:
+        grid = sample_near_surface(density, radius, settings.resolution, threshold, device)
+    else:
+        grid = sample_grid(density, radius, settings.resolution, device)
     mesh = closed_surface(grid, radius, threshold, settings.smooth_voxels, settings.seal_fraction)
     if not len(mesh.faces):
         raise UserError(

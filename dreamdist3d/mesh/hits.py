@@ -6,7 +6,6 @@ from typing import Literal
 
 import numpy as np
 import trimesh
-from trimesh.ray.ray_pyembree import RayMeshIntersector
 
 from dreamdist3d.errors import UserError
 from dreamdist3d.lift.cameras import Cameras, rays
@@ -49,7 +48,7 @@ def _finder(renderer: Renderer) -> _Finder:
 
 def _embree(mesh: trimesh.Trimesh, cameras: Cameras, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     origins, directions = (x.reshape(-1, 3).numpy() for x in rays(cameras, size, size))
-    first = RayMeshIntersector(mesh).intersects_first(origins, directions)
+    first = mesh.ray.intersects_first(origins, directions)  # its tree of boxes is built once for a mesh
     pixel = (first >= 0).nonzero()[0]
     triangle, origin, direction = first[pixel], origins[pixel], directions[pixel]
     corners, normal = mesh.triangles[triangle], mesh.face_normals[triangle]

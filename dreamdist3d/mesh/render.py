@@ -67,20 +67,30 @@ def render(
 ) -> Pictures:
     """Square pictures of the parts together, supersample^2 rays a pixel. Cameras and parts share one world.
 
+    One camera after the other: memory does not grow with their number.
+
     Raises:
         UserError: the renderer is not installed.
     """
     fine, views = size * supersample, len(cameras.c2w)
     whole = joined(parts)
-    hits = find_hits(whole, cameras, fine, renderer)
-    image = np.array(np.broadcast_to(background, (views, fine, fine, 3)), dtype=np.float64).reshape(-1, 3)
-    color = paint_on(parts, hits.triangle, hits.weights) * light(_seen(parts, whole, hits, cameras, fine))
-    image[hits.pixel] = color.clip(0.0, 1.0)
-    cover = np.zeros(len(image))
-    cover[hits.pixel] = 1.0
-    blocks = (views, size, supersample, size, supersample)
-    rgb = np.round(255.0 * image.reshape(*blocks, 3).mean(axis=(2, 4))).astype(np.uint8)
-    return Pictures(rgb, cover.reshape(blocks).mean(axis=(2, 4)))
+    behind = np.broadcast_to(background, (views, fine, fine, 3))
+    rgb, alpha = np.empty((views, size, size, 3), np.uint8), np.empty((views, size, size))
+    for view in range(views):
+        camera, image = cameras.at([view]), behind[view].reshape(-1, 3).astype(np.float64)
+        hits = find_hits(whole, camera, fine, renderer)
+        color = paint_on(parts, hits.triangle, hits.weights) * light(_seen(parts, whole, hits, camera, fine))
+        image[hits.pixel] = color.clip(0.0, 1.0)
+        cover = np.zeros(len(image))
+        cover[hits.pixel] = 1.0
+        rgb[view] = np.round(255.0 * _binned(image.reshape(fine, fine, 3), supersample))
+        alpha[view] = _binned(cover.reshape(fine, fine), supersample)
+    return Pictures(rgb, alpha)
+
+
+def _binned(image: np.ndarray, factor: int) -> np.ndarray:
+    """The mean of every block of factor x factor pixels of [H, W, ...]."""
+    return sum(image[y::factor, x::factor] for y in range(factor) for x in range(factor)) / factor**2
 
 
 def framed(parts: Sequence[Painted], radius: float) -> list[Painted]:

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from dreamdist3d.backbones.catalogue import CATALOGUE
 from dreamdist3d.config import RunConfig, load_config
 from dreamdist3d.errors import UserError
@@ -45,12 +47,13 @@ def field_source(field: Field, trial: Trial, config: RunConfig, settings: MeshSe
     """
     device = str(next(field.parameters()).device)
     silhouettes = Silhouettes(*render_silhouettes(field, config.lift()))
-    with field.cached():
-        surface = extract_surface(field.density, field.radius, settings, silhouettes, device)
-    colors = field_colors(field.density, field.color, 2.0 * field.radius / settings.resolution, device)
+    summed = field.cached()
+    with torch.no_grad(), summed:
+        surface = extract_surface(field.density, field.radius, settings, silhouettes, device, field.resolution)
+    colors = field_colors(field.look, 2.0 * field.radius / settings.resolution, device)
 
     def color_at(points: Any, normals: Any) -> Any:
-        with field.cached():
+        with torch.no_grad(), summed:
             return colors(points, normals)
 
     return AssetSource(trial.folder.name, surface, color_at, _origin(trial, config, surface.metadata["threshold"]))

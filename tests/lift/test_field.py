@@ -129,6 +129,25 @@ def test_a_cache_ends_with_its_context(field, points):
     assert not torch.allclose(field.density(points), before)
 
 
+def test_a_cache_without_gradients_answers_alike_and_can_be_entered_again(field, points):
+    expected, summed = field.look(points), field.cached()
+    for _ in range(2):
+        with torch.no_grad(), summed:
+            torch.testing.assert_close(field.look(points), expected.detach(), rtol=1e-12, atol=1e-12)
+    assert field.look(points).requires_grad
+
+
+def test_a_look_is_density_and_colour(field, points):
+    density, color = field(points)
+    torch.testing.assert_close(field.look(points), torch.column_stack([density, color]), rtol=0, atol=0)
+
+
+def test_the_resolution_is_that_of_the_finest_active_grid(field):
+    for progress, count in ((0.0, 1), (1.0, len(field.config.levels))):
+        field.set_progress(progress)
+        assert field.resolution == field.config.levels[count - 1] == field.volume().shape[-1]
+
+
 def test_total_variation_is_the_mean_squared_difference_of_neighbours(field):
     volume = field.volume()[0].detach()
     total = 0.0

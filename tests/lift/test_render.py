@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from dreamdist3d.lift.cameras import orbit, rays
-from dreamdist3d.lift.render import render
-from tests.lift.fakes import AnalyticField, ball
+from dreamdist3d.lift.occupancy import occupancy_of
+from dreamdist3d.lift.render import render, render_opacity
+from tests.lift.fakes import AnalyticField, TwoFaced, ball, small_config
 
 GREEN = torch.tensor([0.2, 0.7, 0.1])
 BLACK = torch.zeros(3)
@@ -153,3 +154,23 @@ def test_gradients_reach_density_and_color():
     result.rgb.sum().backward()
     expected = float((1 - torch.exp(-0.7 * length)).sum())
     torch.testing.assert_close(color.grad, torch.full((3,), expected), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("density", [0.5, 20.0])
+def test_opacities_alone_are_those_of_the_picture_for_fewer_queries(density):
+    cameras = orbit(*torch.tensor([[0.0, 40.0], [15.0, 60.0], [2.5, 2.5], [50.0, 50.0]]))
+    field = ball(0.6, density, torch.ones(3))
+    expected = render(field, cameras, 16, 100, torch.zeros(3)).opacity
+    whole, field.queried = field.queried, 0
+    found = render_opacity(field, cameras, 16, 100)
+    torch.testing.assert_close(found, expected, atol=1 / 512, rtol=0)
+    assert found.max() > (0.98 if density > 1 else 0.3) and (found == 0).any()
+    assert (field.queried < 0.9 * whole) == (density > 1)
+
+
+def test_opacities_alone_skip_empty_cells_as_the_picture_does():
+    cameras = orbit(*torch.tensor([[10.0], [15.0], [1.5], [50.0]]))
+    field, settings = TwoFaced(), small_config().renderer
+    occupancy = occupancy_of(field, settings)
+    expected = render(field, cameras, 12, 50, torch.zeros(3), occupancy).opacity.detach()
+    torch.testing.assert_close(render_opacity(field, cameras, 12, 50, occupancy), expected, atol=1 / 512, rtol=0)

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from dreamdist3d.mesh.sampling import PointFunction
+
 SURFACE = 10.0
 
 
@@ -36,3 +38,8 @@ def box(points: Tensor, low: tuple[float, ...], high: tuple[float, ...]) -> Tens
 def position_color(points: Tensor) -> Tensor:
     """The colour is the place: (x, y, z) from [-1, 1] to [0, 1]."""
     return (points * 0.5 + 0.5).clamp(0, 1)
+
+
+def look(density: PointFunction, color: PointFunction) -> PointFunction:
+    """Both in one: [N, 3] -> [N, 4]."""
+    return lambda points: torch.cat([density(points)[:, None], color(points)], dim=1)

@@ -10,7 +10,9 @@ from tests.mesh import fields
 
 
 def test_hard_surface_has_the_field_colour_under_it():
-    mesh = extract_mesh(fields.sphere, fields.position_color, 1.0, MeshSettings(resolution=64))
+    mesh = extract_mesh(
+        fields.sphere, fields.look(fields.sphere, fields.position_color), 1.0, MeshSettings(resolution=64)
+    )
     expected = 255 * (mesh.vertices * 0.5 + 0.5)
     # The read is up to a voxel and a half inside: 1.5 * 2/64 * 0.5 * 255 = 6.
     assert np.abs(mesh.visual.vertex_colors[:, :3] - expected).max() <= 6
@@ -18,14 +20,16 @@ def test_hard_surface_has_the_field_colour_under_it():
 
 
 def test_soft_surface_blends_depths_by_what_they_let_through():
-    mesh = extract_mesh(fields.sphere, fields.position_color, 1.0, MeshSettings(resolution=64))
+    mesh = extract_mesh(
+        fields.sphere, fields.look(fields.sphere, fields.position_color), 1.0, MeshSettings(resolution=64)
+    )
     voxel, sigma = 0.1, 5.0
 
     def red_over_blue(points):
         red = points.norm(dim=-1) > 0.45
         return torch.where(red[:, None], torch.tensor([1.0, 0, 0]), torch.tensor([0, 0, 1.0]))
 
-    colors = surface_colors(mesh, lambda p: torch.full((len(p),), sigma), red_over_blue, voxel)
+    colors = surface_colors(mesh, fields.look(lambda p: torch.full((len(p),), sigma), red_over_blue), voxel)
     # 12 samples half a voxel apart; those at -0.5, 0, 0.5 and 1 voxels of depth are red.
     passed = math.exp(-sigma * voxel / 2)
     red = (1 - passed**4) / (1 - passed**12)
@@ -34,8 +38,10 @@ def test_soft_surface_blends_depths_by_what_they_let_through():
 
 
 def test_a_vertex_without_density_still_gets_a_colour():
-    mesh = extract_mesh(fields.sphere, fields.position_color, 1.0, MeshSettings(resolution=32))
-    colors = surface_colors(mesh, lambda p: torch.zeros(len(p)), lambda p: torch.full((len(p), 3), 0.4), 0.05)
+    mesh = extract_mesh(
+        fields.sphere, fields.look(fields.sphere, fields.position_color), 1.0, MeshSettings(resolution=32)
+    )
+    colors = surface_colors(mesh, lambda p: torch.tensor([0.0, 0.4, 0.4, 0.4]).expand(len(p), 4), 0.05)
     assert (colors == 102).all()
 
 

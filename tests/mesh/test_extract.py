@@ -14,7 +14,7 @@ COARSE = MeshSettings(resolution=64)
 
 
 def extract(density, settings=COARSE, radius=1.0):
-    return extract_mesh(density, fields.position_color, radius, settings)
+    return extract_mesh(density, fields.look(density, fields.position_color), radius, settings)
 
 
 def assert_closed_and_outward(mesh: trimesh.Trimesh) -> None:

@@ -25,7 +25,7 @@ def fog(points: torch.Tensor) -> torch.Tensor:
 def test_recovers_the_threshold_of_a_known_ball(threshold):
     radius = 0.6 - torch.tensor(threshold / 10.0).log().item() / 10.0
     settings = MeshSettings(resolution=64, search_resolution=48)
-    mesh = extract_mesh(fog, fields.position_color, 1.0, settings, ball_silhouettes(radius))
+    mesh = extract_mesh(fog, fields.look(fog, fields.position_color), 1.0, settings, ball_silhouettes(radius))
     assert mesh.metadata["threshold"] == threshold
     assert mesh.extents / 2 == pytest.approx([radius] * 3, rel=0.03)
 
@@ -34,12 +34,14 @@ def test_a_tie_goes_to_the_candidate_nearest_to_the_default():
     seen = ball_silhouettes(0.6)
     nothing = Silhouettes(seen.cameras, torch.zeros_like(seen.alpha))
     settings = MeshSettings(resolution=32, search_resolution=32, threshold=14.0)
-    mesh = extract_mesh(fog, fields.position_color, 1.0, settings, nothing)
+    mesh = extract_mesh(fog, fields.look(fog, fields.position_color), 1.0, settings, nothing)
     assert mesh.metadata["threshold"] == 15.0
 
 
 def test_agreement_is_intersection_over_union():
-    mesh = extract_mesh(fields.sphere, fields.position_color, 1.0, MeshSettings(resolution=64))
+    mesh = extract_mesh(
+        fields.sphere, fields.look(fields.sphere, fields.position_color), 1.0, MeshSettings(resolution=64)
+    )
     assert silhouette_agreement(mesh, ball_silhouettes(0.6)) > 0.97
     assert silhouette_agreement(mesh, ball_silhouettes(0.3)) == pytest.approx(0.25, abs=0.03)  # (0.3 / 0.6)^2
     blank = ball_silhouettes(0.6)

@@ -24,8 +24,8 @@ from dreamdist3d.mesh.simplify import simplify
 from dreamdist3d.mesh.texture import TexturedMesh, simplified_levels, texture_mesh
 from dreamdist3d.mesh.texture.tangents import vertex_tangents
 
-# Hulls are begun beside the texture, and only waited for in their phase.
-PHASES = ("simplify", "texture", "levels", "hulls", "pictures", "quality", "files")
+# Hulls and quality are begun beside the texture, which waits for xatlas, and only waited for in their phases.
+PHASES = ("simplify", "texture", "levels", "hulls", "quality", "pictures", "files")
 
 
 @dataclass(frozen=True)
@@ -54,22 +54,23 @@ def export_asset(
     begins("simplify")
     solid = simplify(source.surface, settings.triangles)
     place = _place(source.name, solid, settings)
-    with ThreadPoolExecutor(1) as beside:
+    with ThreadPoolExecutor(2) as beside:
         cutting = beside.submit(_hulls, solid, settings)
+        measuring = beside.submit(measure_quality, _placed(solid, place), _placed(source.surface, place))
         begins("texture")
         first = texture_mesh(solid, source.color_at, settings.texture, dense=source.surface)
         begins("levels")
         levels = (first, *simplified_levels(first, settings.ratios))
         begins("hulls")
         hulls = cutting.result()
+        begins("quality")
+        quality = measuring.result()
     package = _package(source, levels, hulls, place, settings)
     begins("pictures")
     pictures = {
         "preview.png": preview(package, settings.renderer),
         "turntable.webp": turntable(package, settings.renderer),
     }
-    begins("quality")
-    quality = measure_quality(_placed(solid, place), _placed(source.surface, place))
     begins("files")
     files = mesh_files(package, settings) | pictures
     for name, content in files.items():

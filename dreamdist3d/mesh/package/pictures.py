@@ -44,9 +44,8 @@ def _pictures(package: Package, azimuths: list[float], size: int, renderer: Rend
         texture=package.maps.albedo,
         normals=to_world(level.normals),
     )
-    parts, pictures = framed([painted], _RADIUS), []
-    for azimuth in azimuths:  # one at a time, so that memory does not grow with their number
-        values = torch.tensor([[azimuth], [_ELEVATION_DEG], [_DISTANCE], [_FOV_DEG]], dtype=torch.float64)
-        seen = render(parts, orbit(*values), size, light=studio, supersample=_SUPERSAMPLE, renderer=renderer)
-        pictures.append(Image.fromarray(seen.rgb[0]))
-    return pictures
+    rows = [[azimuth, _ELEVATION_DEG, _DISTANCE, _FOV_DEG] for azimuth in azimuths]
+    cameras = orbit(*torch.tensor(rows, dtype=torch.float64).T)
+    parts = framed([painted], _RADIUS)
+    seen = render(parts, cameras, size, light=studio, supersample=_SUPERSAMPLE, renderer=renderer)
+    return [Image.fromarray(picture) for picture in seen.rgb]

@@ -5,8 +5,9 @@ import trimesh
 
 from dreamdist3d.mesh.texture.albedo import bake_albedo
 from dreamdist3d.mesh.texture.dilate import dilate
-from dreamdist3d.mesh.texture.layout import Layout, nearest_places, unit
+from dreamdist3d.mesh.texture.layout import Layout, unit
 from dreamdist3d.mesh.texture.occlusion import bake_occlusion
+from dreamdist3d.mesh.texture.places import depicted_places
 from dreamdist3d.mesh.texture.raster import Texels, covered_texels, with_rim
 from dreamdist3d.mesh.texture.settings import TextureSettings
 from dreamdist3d.mesh.texture.sources import ColorFunction
@@ -57,7 +58,7 @@ def _bake(
 ) -> TextureMaps:
     depicted = mesh if dense is None else dense
     smooth = texels.interpolate(layout.normals, layout.faces)  # not normalised, as in a shader
-    points, normals = nearest_places(depicted, layout.points(texels), unit(smooth))
+    points, normals = depicted_places(depicted, layout.points(texels), unit(smooth))
     baked = [bake_albedo(texels, points, normals, layout, color_at, settings.supersample), None, None]
     if settings.normal_map and dense is not None:
         baked[1] = _normal_map(normals, smooth, texels, layout)

@@ -1,12 +1,10 @@
-"""A mesh laid out in its texture, and the places of the surface that the texture depicts."""
+"""A mesh laid out in its texture."""
 
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import trimesh
 
-from dreamdist3d.mesh.nearest import nearest_on
 from dreamdist3d.mesh.texture.raster import Texels
 
 
@@ -43,24 +41,6 @@ class Layout:
         )
         inverse /= np.where(area == 0, np.inf, area)[:, None, None]
         return inverse @ sides
-
-
-def nearest_places(
-    surface: trimesh.Trimesh,
-    points: np.ndarray,  # [N, 3]
-    normals: np.ndarray,  # [N, 3], unit
-) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest places on a surface in full detail, [N, 3], and its smooth unit normals there, [N, 3].
-
-    Where the nearest place faces away from `normals`, as behind a plate thinner than the
-    simplification is exact, point and normal stay.
-    """
-    found = nearest_on(points, surface.vertices, surface.faces)
-    corners = surface.faces.view(np.ndarray)[found.face]
-    smooth = unit(np.einsum("nk,nkj->nj", found.weights, surface.vertex_normals[corners]))
-    facing = np.einsum("nj,nj->n", surface.face_normals[found.face], normals) > 0
-    kept = (facing & smooth.any(axis=1))[:, None]
-    return np.where(kept, found.points, points), np.where(kept, smooth, normals)
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

@@ -2,10 +2,9 @@
 
 import numpy as np
 import trimesh
-from embreex.mesh_construction import TriangleMesh
-from embreex.rtcore_scene import EmbreeScene
 from scipy.ndimage import uniform_filter
 
+from dreamdist3d.mesh.texture.embree import UnitScene
 from dreamdist3d.mesh.texture.raster import Texels
 
 _TILE = 4  # texels of a tile of 4 x 4 cast different rays, and share them
@@ -26,7 +25,8 @@ def bake_occlusion(
     Each texel casts 8 rays of one fixed set of 128, of which every tile of 4 x 4 texels casts all; the
     mean over a window of 4 x 4 then evens them out (interleaved sampling, Keller and Heidrich 2001).
     """
-    scene, origins = _scene(surface, points + normals * (_LIFT * surface.scale))
+    scene = UnitScene(surface)
+    origins = scene.place(points + normals * (_LIFT * surface.scale))
     rays = _hemisphere(_TILE * _TILE * _RAYS).reshape(_RAYS, _TILE * _TILE, 3)
     row, column = np.divmod(texels.index, size)
     tile = (row % _TILE) * _TILE + column % _TILE
@@ -35,16 +35,8 @@ def bake_occlusion(
     for set_of_tile in rays:
         ray = set_of_tile[tile]
         directions = one * ray[:, :1] + two * ray[:, 1:2] + normals * ray[:, 2:]
-        free += scene.run(origins, directions.astype(np.float32), query="OCCLUDED") < 0
+        free += scene.free(origins, directions.astype(np.float32))
     return np.round(255.0 * _shared(free / _RAYS, texels, size)).astype(np.uint8)
-
-
-def _scene(surface: trimesh.Trimesh, origins: np.ndarray) -> tuple[EmbreeScene, np.ndarray]:
-    """Embree counts in float32: all is moved to the origin and scaled to about 1."""
-    scene, middle, scale = EmbreeScene(), surface.bounds.mean(axis=0), 1.0 / surface.scale
-    vertices = ((surface.vertices.view(np.ndarray) - middle) * scale).astype(np.float32)
-    TriangleMesh(scene=scene, vertices=vertices, indices=surface.faces.view(np.ndarray).astype(np.int32))
-    return scene, ((origins - middle) * scale).astype(np.float32)
 
 
 def _hemisphere(count: int) -> np.ndarray:

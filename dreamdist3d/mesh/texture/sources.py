@@ -15,14 +15,17 @@ ColorFunction = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Points [N, 3] on a surface and its outward unit normals [N, 3] there -> sRGB [N, 3] in [0, 1]."""
 
 
-def field_colors(
-    density: PointFunction, color: PointFunction, voxel: float, device: torch.device | str = "cpu"
-) -> ColorFunction:
-    """What a viewer sees of a field; `voxel` is the edge of the cells its surface was extracted with.
+def field_colors(look: PointFunction, voxel: float, device: torch.device | str = "cpu") -> ColorFunction:
+    """What a viewer sees of a field.
 
-    The function raises UserError where the field is not finite.
+    Args:
+        look: [N, 3] world points -> [N, 4], density per world unit and sRGB in [0, 1].
+        voxel: edge of the cells that the surface was extracted with, world units.
+
+    Returns:
+        A function that raises UserError where the field is not finite.
     """
-    return lambda points, normals: seen_colors(points, normals, density, color, voxel, device)
+    return lambda points, normals: seen_colors(points, normals, look, voxel, device)
 
 
 def mesh_colors(mesh: trimesh.Trimesh | Painted | Sequence[Painted]) -> ColorFunction:

@@ -25,7 +25,7 @@ def checkered(points: torch.Tensor) -> torch.Tensor:
 
 def test_eight_views_of_a_checkered_ball_come_back(tmp_path: Path):
     surface = extract_surface(fields.sphere, 1.0, MeshSettings(resolution=64))
-    colors = field_colors(fields.sphere, checkered, 2.0 / 64)
+    colors = field_colors(fields.look(fields.sphere, checkered), 2.0 / 64)
     maps = TextureSettings(size=256, normal_map=False, occlusion=False)
     settings = PackageSettings("web", triangles=4000, lods=2, hulls=0, texture=maps)
     asset = export_asset(AssetSource("ball", surface, colors), tmp_path, settings)

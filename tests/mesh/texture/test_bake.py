@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 import trimesh
 
 from dreamdist3d.errors import UserError
@@ -7,7 +8,6 @@ from dreamdist3d.mesh.texture import TexturedMesh, TextureSettings, field_colors
 from dreamdist3d.mesh.texture.charts import box_unwrap
 from dreamdist3d.mesh.texture.dilate import dilate
 from dreamdist3d.mesh.texture.raster import covered_texels
-from tests.mesh import fields
 from tests.mesh.texture.shapes import (
     SHAPES,
     ball,
@@ -150,6 +150,6 @@ def test_same_input_gives_the_same_texture():
 
 
 def test_a_field_that_is_not_finite_is_named():
-    color = field_colors(fields.sphere, lambda points: fields.position_color(points) * float("nan"), 0.05)
+    color = field_colors(lambda points: torch.full((len(points), 4), float("nan")), 0.05)
     with pytest.raises(UserError, match="not finite"):
         texture_mesh(ball(2), color, PLAIN)

@@ -40,8 +40,8 @@ def test_textures_are_read_where_the_nearest_point_lies():
 def test_a_field_gives_what_a_viewer_sees_of_it():
     points = ball(2).vertices.view(np.ndarray)
     normals = points / 0.6
-    found = field_colors(fields.sphere, fields.position_color, 0.03)(points, normals)
-    np.testing.assert_array_equal(found, seen_colors(points, normals, fields.sphere, fields.position_color, 0.03))
+    look = fields.look(fields.sphere, fields.position_color)
+    np.testing.assert_array_equal(field_colors(look, 0.03)(points, normals), seen_colors(points, normals, look, 0.03))
 
 
 def test_a_texture_baked_from_a_texture_shows_the_same_picture():
@@ -63,5 +63,5 @@ def test_reading_stops_where_the_field_has_become_opaque():
         return torch.full((len(points),), 1e4)
 
     points = np.zeros((50, 3))
-    seen_colors(points, np.tile([0.0, 0, 1], (50, 1)), density, fields.position_color, 0.1)
+    seen_colors(points, np.tile([0.0, 0, 1], (50, 1)), fields.look(density, fields.position_color), 0.1)
     assert sum(calls) == 50
