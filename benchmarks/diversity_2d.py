@@ -24,7 +24,6 @@ from dreamdist3d.mesh import read_mesh
 from dreamdist3d.mini.grids import save_grid
 from dreamdist3d.mini.references import write_references
 from dreamdist3d.prompts import PromptDistribution, load_references
-from dreamdist3d.runs.local import launch_job, run_jobs
 from study import averaged, in_rows
 
 METHODS = {
@@ -32,7 +31,6 @@ METHODS = {
     "diagonal": {"covariance": "diagonal"},
     "low_rank": {"covariance": "low_rank"},
 }
-CONFIG = "dreamdist3d/mini.yaml"
 
 
 @dataclass(frozen=True)
@@ -101,17 +99,7 @@ def sample(options: Options, method: str, one_noise: bool, seed: int) -> Tensor:
 
 def compare_assets(options: Options, seeds: range) -> None:
     """Each asset has its own draw and its own lift seed, the same ones for all methods."""
-    runs = {(m, s): [options.out / f"{m.replace(' ', '-')}-{s}" / f"{i}" for i in range(options.assets)]
-            for m, s in product(METHODS, seeds)}  # fmt: skip
-    jobs = [
-        launch_job(
-            f"{run.parent.name}/{run.name}", CONFIG, overrides(options, method, seed, run), run.with_suffix(".log")
-        )
-        for (method, seed), folders in runs.items()
-        for run in folders
-        if not (run / "export" / "model.glb").exists()
-    ]
-    run_jobs(jobs, options.workers)
+    runs = {(m, s): lift(options, m, s) for m, s in product(METHODS, seeds)}
     rows, sheet = {"references": score(reference_pictures(options), options)}, []
     for method in METHODS:
         views = [[torch.from_numpy(render_views(read_mesh(run / "export" / "model.glb"))) for run in runs[method, seed]]
@@ -123,17 +111,13 @@ def compare_assets(options: Options, seeds: range) -> None:
     report(rows, options, "3d", f"{len(seeds)} trainings, {options.assets} assets each")
 
 
-def overrides(options: Options, method: str, seed: int, run: Path) -> list[str]:
-    number = seed * options.assets + int(run.name)
-    return [
-        f"exp_root_dir={options.out}",
-        f"name={run.parent.name}",
-        f"tag={run.name}",
-        f"seed={number}",
-        f"system.prompt_processor.distribution={distribution_path(options, method, seed)}",
-        f"system.prompt_processor.draw_seed={number}",
-        f"system.prompt_processor.gamma={options.gamma}",
-    ]
+def lift(options: Options, method: str, seed: int) -> list[Path]:
+    """The folders of a training's assets."""
+    learned = distribution_path(options, method, seed)
+    gamma = f"system.prompt_processor.gamma={options.gamma}"
+    return study.lift_batch(
+        learned.with_suffix(""), learned, options.assets, options.workers, seed * options.assets, gamma
+    )
 
 
 def reference_pictures(options: Options) -> Tensor:

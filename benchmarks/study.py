@@ -1,12 +1,14 @@
-"""What the benchmarks on the miniature share: training a distribution once, sampling it, scoring pictures."""
+"""What the benchmarks on the miniature share: training a distribution once, sampling and lifting it, scoring."""
 
 import os
+import subprocess
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import statistics
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,10 +19,13 @@ from torch import Tensor
 
 from attributes import color_spread, family_accuracy
 from dreamdist3d.backbones import load_backbone
+from dreamdist3d.config import load_config
 from dreamdist3d.eval import MiniClip, MiniDino, mean_pairwise_similarity
 from dreamdist3d.prompts import PromptDraw, PromptSource, learn, load_references, preset_for
 from dreamdist3d.prompts.pictures import Sampling, rescale_for, sample_pictures
+from dreamdist3d.runs.batch import BatchOptions, held, open_batch, work_off
 
+CONFIG = "dreamdist3d/mini.yaml"
 JUDGED_SIZE = 128  # pixels a side at which references are judged
 
 
@@ -35,6 +40,24 @@ def train(references: Path, path: Path, settings: dict[str, Any]) -> None:
         backbone = load_backbone("mini")
         images = load_references(references, backbone.image_size)
         learn(backbone, images, replace(preset_for(backbone), **settings), path)
+
+
+def lift_batch(folder: Path, distribution: Path, count: int, workers: int, first: int = 0, *words: str) -> list[Path]:
+    """The folders of `count` lifts, whose seeds and draw seeds count from `first`; what is there is not made again."""
+    processor = "system.prompt_processor"
+    named = (f"seed={first}", f"{processor}.draw_seed={first}", f"{processor}.distribution={distribution}")
+    plan = open_batch(folder, load_config(CONFIG, [*named, *words]), count, "independent")
+    with held(folder):
+        plan.save(folder)
+        work_off(folder, plan, BatchOptions(workers=workers))
+    return [folder / run.name for run in plan.runs]
+
+
+def launch_all(commands: Sequence[Sequence[str]], workers: int) -> None:
+    """One process for each list of key=value words, `workers` at once."""
+    start = [sys.executable, "-m", "dreamdist3d", "launch", "--config", CONFIG]
+    with ThreadPoolExecutor(workers) as threads:
+        list(threads.map(lambda words: subprocess.run([*start, *words], check=True), commands))
 
 
 def sample(source: PromptSource, draws: Sequence[PromptDraw], noise: str = "fresh", noise_seed: int = 0) -> Tensor:

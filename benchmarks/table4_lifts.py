@@ -15,14 +15,10 @@ import torch
 import tyro
 
 import study
-from dreamdist3d.config import load_config
 from dreamdist3d.mini.references import write_references
 from dreamdist3d.prompts import PromptDistribution
-from dreamdist3d.runs.batch import BatchOptions, held, open_batch, work_off
-from dreamdist3d.runs.local import launch_job, run_jobs
 from dreamdist3d.runs.trial import Trial
 
-CONFIG = "dreamdist3d/mini.yaml"
 METHODS = {"distribution": {}, "textual-inversion": {"prompts": 1}}
 NOISY = "textual-inversion-noise"
 NOISE = 0.5  # of the deviation of the learned tokens' numbers
@@ -61,7 +57,10 @@ def make(options: Options) -> None:
         list(pool.map(study.train, *zip(*jobs, strict=True)))
     for family in options.families:
         for method in METHODS:
-            lift_batch(options, family, method)
+            folder = set_folder(options, family, method)
+            study.lift_batch(
+                folder, learned(options, family, method), options.assets, options.workers, 0, *options.overrides
+            )
         lift_noisy(options, family)
 
 
@@ -80,22 +79,11 @@ def set_folder(options: Options, family: str, method: str) -> Path:
     return options.out / family / method
 
 
-def lift_batch(options: Options, family: str, method: str) -> None:
-    """One draw of one learned file for each asset."""
-    folder = set_folder(options, family, method)
-    words = ["seed=0", "system.prompt_processor.draw_seed=0", *options.overrides]
-    words.append(f"system.prompt_processor.distribution={learned(options, family, method)}")
-    plan = open_batch(folder, load_config(CONFIG, words), options.assets, "independent")
-    with held(folder):
-        plan.save(folder)
-        work_off(folder, plan, BatchOptions(workers=options.workers))
-
-
 def lift_noisy(options: Options, family: str) -> None:
     """One learned prompt, disturbed anew for each asset."""
     folder = set_folder(options, family, NOISY)
     prompt = PromptDistribution.load(learned(options, family, "textual-inversion"))
-    jobs = []
+    commands = []
     for number in range(options.assets):
         tag, path = f"{number:03d}", learned(options, family, f"noise-{number:03d}")
         disturbed(prompt, number).save(path)
@@ -104,8 +92,8 @@ def lift_noisy(options: Options, family: str) -> None:
             words = [f"exp_root_dir={folder.parent}", f"name={folder.name}", f"tag={tag}", f"seed={number}"]
             words += [f"system.prompt_processor.draw_seed={number}", *options.overrides]
             words.append(f"system.prompt_processor.distribution={path}")
-            jobs.append(launch_job(f"{family} {NOISY} {tag}", CONFIG, words, folder / "logs" / f"{tag}.log"))
-    run_jobs(jobs, options.workers)
+            commands.append(words)
+    study.launch_all(commands, options.workers)
 
 
 def disturbed(prompt: PromptDistribution, seed: int) -> PromptDistribution:

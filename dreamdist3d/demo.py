@@ -4,12 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dreamdist3d.backbones import load_backbone
+from dreamdist3d.config import load_config
 from dreamdist3d.eval import evaluate
 from dreamdist3d.files import safe_name
 from dreamdist3d.mini.references import write_references
-from dreamdist3d.prompts import PromptDistribution, learn, load_references, preset_for
-from dreamdist3d.runs.local import Job, launch_job, run_jobs
-from dreamdist3d.runs.trial import Trial
+from dreamdist3d.prompts import learn, load_references, preset_for
+from dreamdist3d.runs.batch import BatchOptions, held, open_batch, work_off
 
 CONFIG = "dreamdist3d/mini.yaml"
 REFERENCES = 20
@@ -29,7 +29,8 @@ def demo(out: Path, runs: int, family: str, say: Callable[[str], None]) -> Path:
         The report, an HTML file.
 
     Raises:
-        UserError: a step failed; the message says which.
+        UserError: a step failed; the message says which. Or the folder was begun with another number of runs or
+            another distribution.
         Stopped: Ctrl-C or SIGTERM.
     """
     name = safe_name(family)
@@ -43,31 +44,16 @@ def demo(out: Path, runs: int, family: str, say: Callable[[str], None]) -> Path:
         backbone = load_backbone("mini")
         learn(backbone, load_references(references, backbone.image_size), preset_for(backbone), distribution)
     say(f"3/4 {runs} fresh draws, each lifted to 3D: {out / name}")
-    run_jobs(_open_jobs(out, runs, name, distribution), AT_ONCE)
+    _lift(out / name, distribution, runs)
     say("4/4 scoring")
     evaluate([out / name], references, out / "report")
     return out / "report" / "report.html"
 
 
-def _open_jobs(out: Path, runs: int, name: str, distribution: Path) -> list[Job]:
-    """The runs that are not finished yet with this distribution."""
-    sha256 = PromptDistribution.load(distribution).content_hash
-    jobs = []
-    for number in range(1, runs + 1):
-        tag = f"asset-{number}"
-        manifest = Trial(out / name / tag).manifest()
-        is_done = manifest is not None and manifest.state == "done" and manifest.distribution is not None
-        if not (is_done and manifest.distribution["sha256"] == sha256):
-            jobs.append(_job(out, name, tag, number, distribution))
-    return jobs
-
-
-def _job(out: Path, name: str, tag: str, number: int, distribution: Path) -> Job:
-    overrides = [
-        f"exp_root_dir={out}",
-        f"name={name}",
-        f"tag={tag}",
-        f"seed={number}",
-        f"system.prompt_processor.distribution={distribution}",
-    ]
-    return launch_job(f"{name} {tag}", CONFIG, overrides, out / "logs" / f"{name}-{tag}.log")
+def _lift(folder: Path, distribution: Path, runs: int) -> None:
+    """The batch in `folder`, with what is missing of it."""
+    config = load_config(CONFIG, [f"system.prompt_processor.distribution={distribution}"])
+    plan = open_batch(folder, config, runs, "independent")
+    with held(folder):
+        plan.save(folder)
+        work_off(folder, plan, BatchOptions(workers=AT_ONCE))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from dreamdist3d.errors import UserError
 from dreamdist3d.prompts.distribution import PromptDistribution
@@ -16,7 +16,10 @@ from dreamdist3d.prompts.encoder import SoftPromptEncoder
 from dreamdist3d.prompts.moments import Moments, blend, common_covariance
 from dreamdist3d.prompts.normal import choose
 from dreamdist3d.prompts.source import PromptSource
-from dreamdist3d.prompts.storage import Stored, read_stored, write_stored
+from dreamdist3d.prompts.storage import Stored, write_stored
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 FORMAT = "dreamdist3d-composition-1"
 Kind = Literal["blend", "mixture"]
@@ -85,21 +88,8 @@ class PromptComposition(PromptSource):
         write_stored(Path(path), FORMAT, tensors, metadata)
 
     @classmethod
-    def load(cls, path: Path) -> "PromptComposition":
-        """Read what `save` wrote.
-
-        Raises:
-            UserError: anything wrong with the file, in one line that names it.
-        """
-        return cls.from_stored(read_stored(Path(path)))
-
-    @classmethod
-    def from_stored(cls, stored: Stored) -> "PromptComposition":
-        """From a file's content.
-
-        Raises:
-            UserError: it is of another format, lacks something, or holds odd numbers.
-        """
+    def from_stored(cls, stored: Stored) -> "Self":
+        """As `PromptSource.from_stored`."""
         stored.require(FORMAT, *(f"tokens.{index}" for index in range(len(stored.tensors))))
         known = stored.take("encoder_fingerprint", "kind", "weights", "gammas", "components")
         try:

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,7 +13,10 @@ from dreamdist3d.prompts.draw import PromptDraw
 from dreamdist3d.prompts.encoder import SoftPromptEncoder
 from dreamdist3d.prompts.moments import Covariance, Moments, check_covariance
 from dreamdist3d.prompts.source import PromptSource
-from dreamdist3d.prompts.storage import Stored, as_float32, read_stored, write_stored
+from dreamdist3d.prompts.storage import Stored, as_float32, write_stored
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 FORMAT = "dreamdist3d-distribution-1"
 _DESCRIBED = ("covariance", "encoder_fingerprint", "prefix", "suffix")
@@ -48,29 +52,12 @@ class PromptDistribution(PromptSource):
         return digest.hexdigest()
 
     def save(self, path: Path) -> None:
-        """Write a safetensors file, whole or not at all; equal distributions make equal files.
-
-        Raises:
-            UserError: the folder cannot be written.
-        """
+        """As `PromptSource.save`."""
         write_stored(Path(path), FORMAT, {"tokens": self.tokens}, {**self.metadata, **self._described()})
 
     @classmethod
-    def load(cls, path: Path) -> "PromptDistribution":
-        """Read what `save` wrote.
-
-        Raises:
-            UserError: anything wrong with the file, in one line that names it.
-        """
-        return cls.from_stored(read_stored(Path(path)))
-
-    @classmethod
-    def from_stored(cls, stored: Stored) -> "PromptDistribution":
-        """From a file's content.
-
-        Raises:
-            UserError: it is of another format, lacks something, or holds odd numbers.
-        """
+    def from_stored(cls, stored: Stored) -> "Self":
+        """As `PromptSource.from_stored`."""
         stored.require(FORMAT, "tokens")
         described = stored.take(*_DESCRIBED)
         try:

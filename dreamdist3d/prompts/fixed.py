@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -11,7 +12,10 @@ from dreamdist3d.prompts.draw import PromptDraw
 from dreamdist3d.prompts.encoder import SoftPromptEncoder
 from dreamdist3d.prompts.moments import Moments
 from dreamdist3d.prompts.source import PromptSource
-from dreamdist3d.prompts.storage import Stored, as_float32, read_stored, write_stored
+from dreamdist3d.prompts.storage import Stored, as_float32, write_stored
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 FORMAT = "dreamdist3d-moments-1"
 
@@ -49,21 +53,8 @@ class FixedMoments(PromptSource):
         write_stored(Path(path), FORMAT, {"mu": self.mu, "sigma": self.sigma}, metadata)
 
     @classmethod
-    def load(cls, path: Path) -> "FixedMoments":
-        """Read what `save` wrote.
-
-        Raises:
-            UserError: anything wrong with the file, in one line that names it.
-        """
-        return cls.from_stored(read_stored(Path(path)))
-
-    @classmethod
-    def from_stored(cls, stored: Stored) -> "FixedMoments":
-        """From a file's content.
-
-        Raises:
-            UserError: it is of another format, lacks something, or holds odd numbers.
-        """
+    def from_stored(cls, stored: Stored) -> "Self":
+        """As `PromptSource.from_stored`."""
         stored.require(FORMAT, "mu", "sigma")
         known = stored.take("encoder_fingerprint")
         try:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -10,6 +11,10 @@ from dreamdist3d.errors import UserError
 from dreamdist3d.prompts.draw import PromptDraw
 from dreamdist3d.prompts.encoder import SoftPromptEncoder
 from dreamdist3d.prompts.moments import Moments
+from dreamdist3d.prompts.storage import Stored, read_stored
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class PromptSource(ABC):
@@ -29,6 +34,24 @@ class PromptSource(ABC):
 
         Raises:
             UserError: the folder cannot be written.
+        """
+
+    @classmethod
+    def load(cls, path: Path) -> "Self":
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: anything wrong with the file, in one line that names it.
+        """
+        return cls.from_stored(read_stored(Path(path)))
+
+    @classmethod
+    @abstractmethod
+    def from_stored(cls, stored: Stored) -> "Self":
+        """From a file's content.
+
+        Raises:
+            UserError: it is of another format, lacks something, or holds odd numbers.
         """
 
     @abstractmethod

@@ -16,7 +16,6 @@ from dreamdist3d.config import RunConfig
 from dreamdist3d.errors import Stopped, UserError
 from dreamdist3d.files import ensure_folder, safe_name
 from dreamdist3d.prompts.batches import Batching
-from dreamdist3d.runs.local import last_line
 from dreamdist3d.runs.manifest import Manifest
 from dreamdist3d.runs.plan import PLAN_NAME, BatchPlan, agree, plan_batch
 from dreamdist3d.runs.prepare import resolve_device
@@ -26,7 +25,7 @@ from dreamdist3d.runs.worker import is_open
 from dreamdist3d.stopping import StopSignal
 
 _POLL_SECONDS, _ORPHAN_SECONDS = 0.2, 2.0
-_LITTLE_SPACE = 2**20  # bytes
+_LITTLE_SPACE, _TAIL = 2**20, 2**12  # bytes
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _USERS_MISTAKE = UserError.exit_code
 
@@ -216,6 +215,14 @@ class _Workers:
 
     def _log(self, place: int) -> Path:
         return ensure_folder(self.folder / "logs") / f"worker-{place}.log"
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log that is not blank; its tail alone is read."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - _TAIL))
+        lines = file.read().decode(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def default_workers(config: RunConfig) -> int:

@@ -131,7 +131,7 @@ def plan_batch(config: RunConfig, count: int, draws: Batching = "independent") -
 
 
 def agree(plan: BatchPlan, config: RunConfig, count: int, draws: Batching, where: Path) -> None:
-    """That a command asks for what the folder was planned for.
+    """That a command asks for what the folder was planned for, with a distribution that is still the same.
 
     Raises:
         UserError: it does not; the message names the first difference.
@@ -144,6 +144,13 @@ def agree(plan: BatchPlan, config: RunConfig, count: int, draws: Batching, where
                 f"{where / PLAN_NAME} was planned with {key}={was!r}, not {asked[key]!r}; "
                 "put it back, or choose another --out for a new batch."
             )
+    processor = plan.run_config().system.prompt_processor
+    source = open_distribution(processor)
+    if source is not None and source.content_hash != plan.distribution_sha256:
+        raise UserError(
+            f"{' + '.join(processor.files)} is not what {where / PLAN_NAME} was planned with: its content has changed; "
+            "put the old file back, or choose another --out for a new batch."
+        )
 
 
 def _absolute(config: RunConfig) -> RunConfig:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -15,7 +16,8 @@ import pytest
 
 from dreamdist3d.config import RunConfig, load_config
 from dreamdist3d.errors import UserError
-from dreamdist3d.runs.batch import held, open_batch
+from dreamdist3d.prompts import PromptDistribution
+from dreamdist3d.runs.batch import held, last_line, open_batch
 from dreamdist3d.runs.manifest import Manifest
 from dreamdist3d.runs.plan import BatchPlan, plan_batch
 from dreamdist3d.runs.trial import Trial
@@ -89,6 +91,27 @@ def test_a_folder_planned_otherwise_names_the_difference(
     ):
         with pytest.raises(UserError, match=named):
             open_batch(tmp_path / "cats", changed, count, draws)
+
+
+def test_a_distribution_that_has_changed_is_not_gone_on_with(
+    overrides: list[str], tiny_distribution: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.safetensors"
+    mine.write_bytes(tiny_distribution.read_bytes())
+    config = load_config("dreamdist3d/mini.yaml", [*overrides, f"system.prompt_processor.distribution={mine}"])
+    plan_batch(config, 2).save(tmp_path / "cats")
+    old = PromptDistribution.load(mine)
+    replace(old, tokens=old.tokens + 1).save(mine)
+    with pytest.raises(UserError, match=r"mine\.safetensors is not what .*batch\.json was planned with"):
+        open_batch(tmp_path / "cats", config, 2, "independent")
+
+
+def test_last_line_of_a_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"x" * 9000 + b"\nfirst\n  last \xff \n\n")
+    assert last_line(log) == "last \N{REPLACEMENT CHARACTER}"
+    log.write_text("")
+    assert last_line(log) == ""
 
 
 def test_a_damaged_plan_is_one_line(tmp_path: Path) -> None:
