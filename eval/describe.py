@@ -28,6 +28,7 @@ def describe(
     seen: Sequence[Seen],
     text: str | None,
     image_size: int,
+    renderer: str,
     command: str,
 ) -> dict[str, Any]:
     """Everything of the report but its sets.
@@ -46,6 +47,7 @@ def describe(
             "elevation_deg": ELEVATION_DEG,
             "fov_deg": FOV_DEG,
             "image_size": image_size,
+            "renderer": renderer,
         },
         "encoders": [{"name": j.name, "model_id": j.model_id, "resize": j.resize} for j in judges],
         "text": text,

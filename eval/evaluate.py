@@ -19,6 +19,7 @@ from dreamdist3d.eval.load import LoadedSet, References, load_reference_set, loa
 from dreamdist3d.eval.measure import Scores, Seen, measure_features, measure_pictures
 from dreamdist3d.eval.report import write_report
 from dreamdist3d.files import ensure_folder
+from dreamdist3d.mesh.hits import Renderer, require_renderer
 from dreamdist3d.progress import bar
 
 MINI_SIZE, FULL_SIZE = 128, 256  # pixels of the renders, for the packaged judges and for published ones
@@ -34,6 +35,7 @@ def evaluate(
     names: Sequence[str] = (),
     text: str | None = None,
     image_size: int | None = None,
+    renderer: Renderer = "embree",
     cache: Path | None = None,
 ) -> dict[str, Any]:
     """Score sets of assets and write report.json, report.html, tables and contact_sheet.png into `out`.
@@ -47,6 +49,7 @@ def evaluate(
         names: of the sets, in their order; none for those of the folders.
         text: a sentence that the assets should look like, for judges that read.
         image_size: pixels of the renders; None for what suits the judges.
+        renderer: of the meshes.
         cache: where features are kept between calls; None for `out`/features.
 
     Returns:
@@ -54,18 +57,20 @@ def evaluate(
         there, with a note; files that cannot be read are named under `skipped`.
 
     Raises:
-        UserError: nothing to score, no readable reference, names that do not fit, or `out` cannot be written.
+        UserError: nothing to score, no readable reference, names that do not fit, a renderer that is not installed,
+            or `out` cannot be written.
     """
+    require_renderer(renderer)
     found = _named([find_assets(Path(folder)) for folder in sets], names)
     ensure_folder(Path(out))
     judges = list(encoders) if encoders is not None else [MiniDino(), MiniClip()]
     size = image_size or (MINI_SIZE if all(isinstance(j, MiniDino | MiniClip) for j in judges) else FULL_SIZE)
     targets = load_reference_set(Path(references), size) if references is not None else None
     with bar("rendering", sum(len(entry.assets) for entry in found)) as progress:
-        loaded = [load_set(entry, size, progress.advance) for entry in found]
+        loaded = [load_set(entry, size, progress.advance, renderer) for entry in found]
     features = FeatureCache(Path(cache) if cache is not None else Path(out) / "features")
     seen = _look(loaded, targets, judges, text, features)
-    report = describe(judges, targets, seen[0], text, size, _command())
+    report = describe(judges, targets, seen[0], text, size, renderer, _command())
     report["sets"] = [
         describe_set(one, by, _measure(one, by, targets, extras), targets) for one, by in zip(loaded, seen, strict=True)
     ]

@@ -13,6 +13,7 @@ from torch import Tensor
 from dreamdist3d.errors import UserError
 from dreamdist3d.eval.assets import Asset, AssetSet
 from dreamdist3d.eval.renders import VIEW_NAMES, render_views
+from dreamdist3d.mesh.hits import Renderer
 from dreamdist3d.mesh.read import merged, read_painted
 from dreamdist3d.prompts.images import ReferenceImages, load_references, read_picture
 
@@ -47,7 +48,7 @@ class References:
     pictures: list[Tensor]  # R of [3, H, W] in [0, 1]
 
 
-def load_set(entry: AssetSet, size: int, advance: Callable[[str], None]) -> LoadedSet:
+def load_set(entry: AssetSet, size: int, advance: Callable[[str], None], renderer: Renderer = "embree") -> LoadedSet:
     """Render the meshes of a set, or read its renders; an asset that fails is named in `entry.skipped`.
 
     Raises:
@@ -56,7 +57,7 @@ def load_set(entry: AssetSet, size: int, advance: Callable[[str], None]) -> Load
     assets, loaded, skipped = [], [], list(entry.skipped)
     for asset in entry.assets:
         try:
-            loaded.append(_read_views(asset, size) if asset.views else _render(asset, size))
+            loaded.append(_read_views(asset, size) if asset.views else _render(asset, size, renderer))
             assets.append(asset)
         except (UserError, ValueError) as error:
             skipped.append((asset.path, str(error).removeprefix(f"{asset.path} ")))
@@ -105,9 +106,9 @@ def to_bytes(picture: Tensor) -> np.ndarray:
     return (picture * 255.0).round().clamp(0, 255).byte().movedim(-3, -1).numpy()
 
 
-def _render(asset: Asset, size: int) -> tuple[np.ndarray, list[Tensor], trimesh.Trimesh]:
+def _render(asset: Asset, size: int, renderer: Renderer) -> tuple[np.ndarray, list[Tensor], trimesh.Trimesh]:
     parts = read_painted(asset.path)
-    views = render_views(parts, size)
+    views = render_views(parts, size, renderer)
     return views, list(torch.from_numpy(views).movedim(-1, 1).float() / 255.0), merged(parts)
 
 

@@ -136,6 +136,7 @@ def evaluate(
     text: str | None = None,
     features: tuple[str, ...] = ("mini",),
     names: tuple[str, ...] = (),
+    renderer: Literal["embree", "pytorch3d"] = "embree",
     cache: Path | None = None,
 ) -> None:
     """Score how different the assets of each set are, and how faithful; compare sets (docs/evaluation.md).
@@ -148,13 +149,24 @@ def evaluate(
         features: judges: mini, dino_vits16, dino_vitb8, dinov2, clip_vitb32, clip_vitl14, or one of them as
             NAME=CHECKPOINT; also lpips, and inception for FID and KID.
         names: of the sets, in their order.
+        renderer: of the meshes; pytorch3d where it is installed.
         cache: where features are kept between calls; left out: in the report's folder.
     """
     from dreamdist3d.eval import evaluate
     from dreamdist3d.eval.evaluate import judges_by_name
 
     encoders, extras = judges_by_name(features)
-    evaluate(sets, references, out, encoders=encoders, extras=extras, names=names, text=text, cache=cache)
+    evaluate(
+        sets,
+        references,
+        out,
+        encoders=encoders,
+        extras=extras,
+        names=names,
+        text=text,
+        renderer=renderer,
+        cache=cache,
+    )
     print(out / "report.html")
 
 

@@ -36,6 +36,11 @@ def find_hits(mesh: trimesh.Trimesh, cameras: Cameras, size: int, renderer: Rend
     return Hits(*_finder(renderer)(mesh, cameras, size))
 
 
+def require_renderer(renderer: Renderer) -> None:
+    """Raise a UserError unless the renderer is installed."""
+    _finder(renderer)
+
+
 def _finder(renderer: Renderer) -> _Finder:
     if renderer == "embree":
         return _embree

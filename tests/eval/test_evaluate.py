@@ -1,5 +1,6 @@
 import json
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,11 +13,11 @@ from PIL import Image
 
 import dreamdist3d.eval
 from dreamdist3d.errors import UserError
-from dreamdist3d.eval import evaluate
+from dreamdist3d.eval import evaluate, load
 from dreamdist3d.eval.assets import find_assets
 from dreamdist3d.eval.diversity import matched_view_similarity
 from dreamdist3d.eval.renders import render_views
-from dreamdist3d.mesh import read_mesh, write_glb
+from dreamdist3d.mesh import hits, read_mesh, write_glb
 from tests.eval.tiny import colored
 
 COLORS = [(230, 20, 20), (20, 200, 20), (20, 20, 230)]
@@ -69,6 +70,29 @@ def references(tmp_path):
 
 def score(sets, references, out):
     return evaluate(sets, references, out, image_size=32, encoders=[ColorJudge()])
+
+
+def test_the_renderer_is_asked_for_and_recorded(runs, references, tmp_path, monkeypatch):
+    asked = []
+
+    def spy(parts, size, renderer):
+        asked.append(renderer)
+        return render_views(parts, size)
+
+    monkeypatch.setattr(load, "render_views", spy)
+    monkeypatch.setattr(hits, "_finder", lambda name: hits._embree)
+    report = evaluate(
+        [runs], references, tmp_path / "out", image_size=32, encoders=[ColorJudge()], renderer="pytorch3d"
+    )
+    assert asked == ["pytorch3d"] * 3 and report["views"]["renderer"] == "pytorch3d"
+
+
+def test_a_renderer_that_is_missing_is_told_before_any_work(runs, references, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pytorch3d", None)
+    monkeypatch.delitem(sys.modules, "dreamdist3d.mesh.hits_pytorch3d", raising=False)
+    with pytest.raises(UserError, match="--renderer pytorch3d: .*use --renderer embree"):
+        evaluate([runs], references, tmp_path / "out", encoders=[ColorJudge()], renderer="pytorch3d")
+    assert not (tmp_path / "out").exists()
 
 
 def test_report_holds_the_numbers_of_the_renders(runs, references, tmp_path):
