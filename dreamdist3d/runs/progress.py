@@ -23,6 +23,7 @@ from dreamdist3d.runs.trial import Trial
 _REFRESH_SECONDS, _LINE_SECONDS = 1.0, 10.0
 _SILENT_BEATS = 6  # a running run that misses so many heartbeats has lost its worker
 _COLORS = {"done": "green", "running": "cyan", "failed": "red", "dead": "red", "stopped": "yellow", "pending": "dim"}
+_FIRST_SHOWN = ("failed", "dead", "running", "stopped", "pending", "done")
 
 
 @dataclass(frozen=True)
@@ -63,15 +64,29 @@ def _is_silent(manifest: Manifest) -> bool:
     return age.total_seconds() > _SILENT_BEATS * HEARTBEAT_SECONDS
 
 
-def render_table(folder: Path, runs: list[RunStatus], left: float | None) -> RenderableType:
-    """The table, the machine, and one line that sums up."""
+def render_table(folder: Path, runs: list[RunStatus], left: float | None, height: int | None = None) -> RenderableType:
+    """The table, the machine, and one line that sums up: in no more than `height` lines.
+
+    Where not all runs fit, those that failed or are at work are shown first.
+    """
+    around = [Text(summary(folder, runs, left), style="bold"), *map(Text, machine_lines())]
+    shown = _that_fit(runs, height and height - len(around) - 1)
+    if len(shown) < len(runs):
+        around.insert(0, Text(f"... and {len(runs) - len(shown)} more", style="dim"))
     table = Table(box=None, pad_edge=False)
-    for title in ("run", "state", "lift", "tries", "device", ""):
-        table.add_column(title, no_wrap=title != "")
-    for run in runs:
+    table.add_column("run", no_wrap=True, min_width=max(len(run.name) for run in runs))  # the reason gives way to it
+    for title in ("state", "lift", "tries", "device", ""):
+        table.add_column(title, no_wrap=title != "" or height is not None)
+    for run in shown:
         state = Text(run.state, style=_COLORS[run.state])
         table.add_row(run.name, state, f"{100 * run.share:.0f} %", str(run.attempts), run.device, Text(run.error))
-    return Group(table, Text(summary(folder, runs, left), style="bold"), *map(Text, machine_lines()))
+    return Group(table, *around)
+
+
+def _that_fit(runs: list[RunStatus], lines: int | None) -> list[RunStatus]:
+    if lines is None or len(runs) <= lines:
+        return runs
+    return sorted(runs, key=lambda run: _FIRST_SHOWN.index(run.state))[: max(lines - 1, 1)]
 
 
 def summary(folder: Path, runs: list[RunStatus], left: float | None) -> str:
@@ -130,7 +145,7 @@ def shown_progress(folder: Path, plan: BatchPlan) -> Iterator[Callable[[], None]
 
             def draw() -> None:
                 runs = status_of(folder, plan)
-                live.update(render_table(folder, runs, pace.left(runs)), refresh=True)
+                live.update(render_table(folder, runs, pace.left(runs), live.console.height - 1), refresh=True)
 
             yield _at_most_every(_REFRESH_SECONDS, draw)
             draw()
@@ -166,7 +181,7 @@ def watch(folder: Path, plan: BatchPlan, once: bool = False) -> None:
     with Live(console=console, auto_refresh=False) as live:
         while True:
             runs = status_of(folder, plan)
-            live.update(render_table(folder, runs, pace.left(runs)), refresh=True)
+            live.update(render_table(folder, runs, pace.left(runs), console.height - 1), refresh=True)
             if all(run.state in ("done", "failed", "stopped") for run in runs):
                 return
             time.sleep(_REFRESH_SECONDS)
