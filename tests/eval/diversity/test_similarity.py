@@ -129,3 +129,11 @@ def test_lengths_of_features_must_agree():
         accumulator.update(features(2, 5))
     with pytest.raises(ValueError, match="5"):
         accumulator.merge(other)
+
+
+def test_an_empty_chunk_of_a_stream_adds_nothing():
+    features = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    accumulator = SimilarityAccumulator()
+    for part in (features[:0], features[:3], features[:0], features[3:]):
+        accumulator.update(part)
+    assert accumulator.count == 5 and accumulator.compute() == pytest.approx(mean_pairwise_similarity(features))
