@@ -74,7 +74,9 @@ def render_table(folder: Path, runs: list[RunStatus], left: float | None, height
     if len(shown) < len(runs):
         around.insert(0, Text(f"... and {len(runs) - len(shown)} more", style="dim"))
     table = Table(box=None, pad_edge=False)
-    table.add_column("run", no_wrap=True, min_width=max(len(run.name) for run in runs))  # the reason gives way to it
+    table.add_column(
+        "run", no_wrap=True, min_width=max((len(run.name) for run in runs), default=0)
+    )  # the reason gives way to it
     for title in ("state", "lift", "tries", "device", ""):
         table.add_column(title, no_wrap=title != "" or height is not None)
     for run in shown:

@@ -61,6 +61,10 @@ def test_a_low_terminal_shows_failures_and_what_is_at_work_and_always_the_sum(tm
     assert f"... and {40 - listed} more" in lines[listed + 1]
 
 
+def test_a_plan_without_runs_is_an_empty_table(tmp_path: Path) -> None:
+    assert any("of 0" in line for line in printed(tmp_path / "caps", [], None))
+
+
 def test_time_left_counts_what_is_missing_at_the_pace_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([100.0, 110.0, 120.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))

@@ -3,7 +3,7 @@
 import numpy as np
 import trimesh
 
-from dreamdist3d.mesh.nearest import Nearest, nearest_on
+from dreamdist3d.mesh.nearest import nearest_on
 from dreamdist3d.mesh.texture.embree import UnitScene
 from dreamdist3d.mesh.texture.layout import unit
 
@@ -24,7 +24,7 @@ def depicted_places(
     face, weights = _along(surface, points, normals)
     lost = (face < 0).nonzero()[0]
     if len(lost):
-        found: Nearest = nearest_on(points[lost], surface.vertices, surface.faces)
+        found = nearest_on(points[lost], surface.vertices, surface.faces)
         face[lost], weights[lost] = found.face, found.weights
     corners = surface.faces.view(np.ndarray)[face]
     places = np.einsum("nk,nkj->nj", weights, surface.vertices.view(np.ndarray)[corners])
