@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from dreamdist3d.choices import Device, MeshFormat, PresetName
 from dreamdist3d.errors import UserError
 from dreamdist3d.guidance.config import GuidanceConfig
 from dreamdist3d.lift.config import (
@@ -59,7 +60,7 @@ class SystemConfig:
     """
 
     backbone: str = "mini"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
     low_vram: bool = False
     compile: bool = False
@@ -94,9 +95,9 @@ class ExportConfig:
     floater_fraction: float = 0.03
     taubin_iterations: int = 10
     max_triangles: int = 20_000
-    preset: Literal["unity", "unreal", "godot", "web"] | None = None
+    preset: PresetName | None = None
     height_m: float | None = None
-    formats: tuple[Literal["glb", "obj", "ply", "usdz"], ...] = ()
+    formats: tuple[MeshFormat, ...] = ()
     lods: int = 4
     hulls: int = 16
     texture_size: int = 1024

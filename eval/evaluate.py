@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from dreamdist3d.choices import Renderer
 from dreamdist3d.errors import UserError
 from dreamdist3d.eval.assets import AssetSet, find_assets
 from dreamdist3d.eval.compare import compare_sets
@@ -19,7 +20,7 @@ from dreamdist3d.eval.load import LoadedSet, References, load_reference_set, loa
 from dreamdist3d.eval.measure import Scores, Seen, measure_features, measure_pictures
 from dreamdist3d.eval.report import write_report
 from dreamdist3d.files import ensure_folder
-from dreamdist3d.mesh.hits import Renderer, require_renderer
+from dreamdist3d.mesh.hits import require_renderer
 from dreamdist3d.progress import bar
 
 MINI_SIZE, FULL_SIZE = 128, 256  # pixels of the renders, for the packaged judges and for published ones

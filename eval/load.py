@@ -10,10 +10,10 @@ import trimesh
 from PIL import Image
 from torch import Tensor
 
+from dreamdist3d.choices import Renderer
 from dreamdist3d.errors import UserError
 from dreamdist3d.eval.assets import Asset, AssetSet
 from dreamdist3d.eval.renders import VIEW_NAMES, render_views
-from dreamdist3d.mesh.hits import Renderer
 from dreamdist3d.mesh.read import merged, read_painted
 from dreamdist3d.prompts.images import ReferenceImages, load_references, read_picture
 

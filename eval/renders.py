@@ -6,9 +6,9 @@ import numpy as np
 import torch
 import trimesh
 
+from dreamdist3d.choices import Renderer
 from dreamdist3d.lift.cameras import orbit
 from dreamdist3d.mesh.axes import to_world
-from dreamdist3d.mesh.hits import Renderer
 from dreamdist3d.mesh.painted import Painted
 from dreamdist3d.mesh.render import framed, render
 

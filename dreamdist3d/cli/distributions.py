@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from dreamdist3d.choices import Covariance, Device
 from dreamdist3d.cli.given import given
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class LearnSettings:
     """Learning rate."""
     ortho: float | None = None
     """Weight of the orthogonality term."""
-    covariance: Literal["low_rank", "diagonal"] | None = None
+    covariance: Covariance | None = None
     """The Gaussian: the prompts' full covariance, or the paper's diagonal."""
     prefix: str | None = None
     """Fixed words before the tokens."""
@@ -63,7 +64,7 @@ def learn(
     settings: Annotated[LearnSettings, arg(name="")] = LearnSettings(),
     execution: Annotated[ExecutionSettings, arg(name="")] = ExecutionSettings(),
     restart: bool = False,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Learn a prompt distribution from a folder of reference images.
 
@@ -124,7 +125,7 @@ def sample(
     batch: Literal["independent", "antithetic", "spread"] = "independent",
     backbone: str | None = None,
     settings: Annotated[SamplingSettings, arg(name="")] = SamplingSettings(),
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Draw prompts and sample a 2D picture of each: a quick look before lifting them to 3D.
 
@@ -184,7 +185,7 @@ def inspect(
     distribution: Positional[Path],
     out: Path | None = None,
     backbone: str | None = None,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Show what a distribution has learned: nearest words, lengths, spread; warns when something is off.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg, create_mutex_group
 
+from dreamdist3d.choices import MeshFormat, PresetName, Renderer
 from dreamdist3d.cli.given import given
 from dreamdist3d.errors import UserError
 
@@ -69,19 +70,19 @@ class PackageOptions:
     """Of LOD0; every further level has half as many (20000)."""
     texture_size: int | None = None
     """Texels along an edge, a power of two (1024)."""
-    formats: tuple[Literal["glb", "obj", "ply", "usdz"], ...] | None = None
+    formats: tuple[MeshFormat, ...] | None = None
     """Files to write. Left out: what suits the preset."""
     lods: int | None = None
     """Levels of detail, LOD0 included (4)."""
     hulls: int | None = None
     """The most convex collision hulls; 0 for none (16)."""
-    renderer: Literal["embree", "pytorch3d"] | None = None
+    renderer: Renderer | None = None
     """What the preview and the turntable are rendered with (embree)."""
 
 
 def export(
     sources: Positional[tuple[Path, ...]],
-    preset: Literal["unity", "unreal", "godot", "web"] | None = None,
+    preset: PresetName | None = None,
     out: Path = Path("assets"),
     options: Annotated[PackageOptions, arg(name="")] = PackageOptions(),
 ) -> None:
@@ -136,7 +137,7 @@ def evaluate(
     text: str | None = None,
     features: tuple[str, ...] = ("mini",),
     names: tuple[str, ...] = (),
-    renderer: Literal["embree", "pytorch3d"] = "embree",
+    renderer: Renderer = "embree",
     cache: Path | None = None,
 ) -> None:
     """Score how different the assets of each set are, and how faithful; compare sets (docs/evaluation.md).

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import trimesh
 
+from dreamdist3d.choices import Renderer
 from dreamdist3d.errors import UserError
 from dreamdist3d.lift.cameras import Cameras, rays
 
-Renderer = Literal["embree", "pytorch3d"]
 _Finder = Callable[[trimesh.Trimesh, Cameras, int], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import trimesh
 
+from dreamdist3d.choices import Renderer
 from dreamdist3d.lift.cameras import Cameras, rays
-from dreamdist3d.mesh.hits import Hits, Renderer, find_hits
+from dreamdist3d.mesh.hits import Hits, find_hits
 from dreamdist3d.mesh.painted import Painted, of_each, paint_on
 
 # Mostly ambient: who looks at the picture should see shape and colour, not where a lamp stood.

@@ -3,14 +3,14 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
+from dreamdist3d.choices import Covariance
 from dreamdist3d.errors import UserError
 
-Covariance = Literal["low_rank", "diagonal"]
 COVARIANCES: tuple[str, ...] = get_args(Covariance)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dreamdist3d.errors import UserError
 from dreamdist3d.files import ensure_folder, safe_name
-from dreamdist3d.mesh.package import PHASES, Asset, AssetSource, PackageSettings, export_asset, file_source
+from dreamdist3d.mesh.package import PHASES, AssetSource, ExportedAsset, PackageSettings, export_asset, file_source
 from dreamdist3d.progress import Bar, bar
 from dreamdist3d.runs.source import run_source
 
@@ -15,7 +15,7 @@ _FIRST_PHASE = "surface"
 
 def export_assets(
     sources: Sequence[Path], out: Path, settings: PackageSettings
-) -> tuple[list[Asset], list[tuple[Path, UserError]]]:
+) -> tuple[list[ExportedAsset], list[tuple[Path, UserError]]]:
     """Each run or GLB, OBJ or PLY file into a folder of its own below `out`; one that fails leaves the others alone.
 
     Returns:

@@ -29,7 +29,7 @@ PHASES = ("simplify", "texture", "levels", "hulls", "quality", "pictures", "file
 
 
 @dataclass(frozen=True)
-class Asset:
+class ExportedAsset:
     """A written package: its folder and what its asset.json says."""
 
     folder: Path
@@ -38,7 +38,7 @@ class Asset:
 
 def export_asset(
     source: AssetSource, folder: Path, settings: PackageSettings, begins: Callable[[str], None] = lambda phase: None
-) -> Asset:
+) -> ExportedAsset:
     """Write the package of one asset into `folder`: meshes, preview.png, turntable.webp and asset.json.
 
     Files of other names that are in the folder already, such as an engine's import settings, stay.
@@ -78,7 +78,7 @@ def export_asset(
     warnings = [*_shape_warnings(quality, settings), *(w for level in levels for w in level.warnings), *hulls.warnings]
     record = asset_record(source, package, quality, settings, list(files), warnings)
     write_json(folder / RECORD_NAME, record)
-    return Asset(folder, record)
+    return ExportedAsset(folder, record)
 
 
 def _hulls(solid: trimesh.Trimesh, settings: PackageSettings) -> Hulls:

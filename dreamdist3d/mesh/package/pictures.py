@@ -5,9 +5,9 @@ import io
 import torch
 from PIL import Image
 
+from dreamdist3d.choices import Renderer
 from dreamdist3d.lift.cameras import orbit
 from dreamdist3d.mesh.axes import to_world
-from dreamdist3d.mesh.hits import Renderer
 from dreamdist3d.mesh.package.parts import Package
 from dreamdist3d.mesh.painted import Painted
 from dreamdist3d.mesh.render import framed, render, studio

@@ -2,17 +2,15 @@
 
 import re
 from dataclasses import dataclass
-from typing import Literal
 
-PresetName = Literal["unity", "unreal", "godot", "web"]
-Format = Literal["glb", "obj", "ply", "usdz"]
+from dreamdist3d.choices import MeshFormat, PresetName
 
 
 @dataclass(frozen=True)
 class Preset:
     """How the parts of an asset are named and divided into files."""
 
-    formats: tuple[Format, ...]
+    formats: tuple[MeshFormat, ...]
     hull: str  # a hull's name, of the asset's name and a number
     hulls_inside: bool  # in the file of LOD0, because the importer knows hulls by their names; else in one of their own
     obj_levels_inside: bool = False  # all levels as objects of one OBJ file, because the importer groups them by name

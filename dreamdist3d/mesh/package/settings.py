@@ -1,13 +1,14 @@
 """What a user may set about packages."""
 
 from dataclasses import dataclass, field
+from typing import get_args
 
+from dreamdist3d.choices import MeshFormat, PresetName, Renderer
 from dreamdist3d.errors import UserError
-from dreamdist3d.mesh.hits import Renderer
-from dreamdist3d.mesh.package.presets import PRESETS, Format, PresetName
+from dreamdist3d.mesh.package.presets import PRESETS
 from dreamdist3d.mesh.texture import TextureSettings
 
-FORMATS: tuple[Format, ...] = ("glb", "obj", "ply", "usdz")
+FORMATS = get_args(MeshFormat)
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class PackageSettings:
 
     preset: PresetName
     height_m: float | None = None
-    formats: tuple[Format, ...] = ()
+    formats: tuple[MeshFormat, ...] = ()
     triangles: int = 20_000
     lods: int = 4
     hulls: int = 16
@@ -49,7 +50,7 @@ class PackageSettings:
         _check(self.hull_seconds > 0, "hull_seconds", self.hull_seconds, "above 0")
 
     @property
-    def written(self) -> tuple[Format, ...]:
+    def written(self) -> tuple[MeshFormat, ...]:
         """The formats to write: each once, the preset's where none are given."""
         return tuple(dict.fromkeys(self.formats or PRESETS[self.preset].formats))
 

@@ -1,20 +1,26 @@
 """Fewer triangles that keep their texture: edges collapsed along seams, never across them."""
 
-import numpy as np
+from dataclasses import dataclass
 
-from dreamdist3d.mesh.texture.quadrics import quadric_errors, unit_or_zero, vertex_quadrics
-from dreamdist3d.mesh.texture.topology import (
-    HalfEdges,
-    faces_around,
-    half_edges,
-    movable_places,
-    neighbours,
-    pinched_places,
-)
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from dreamdist3d.mesh.fans import split_fans
 
 _CHEAPEST = 0.3  # of the places, those whose removal costs least are looked at in a round
 _PASSES = 4  # each finds the best of those that the ones before left alone
 _BLUNTEST = 0.3  # the least cosine by which a triangle may turn in one collapse
+_SEAM_WEIGHT = 4.0  # of a seam's course against the surface's
+
+
+@dataclass(frozen=True, eq=False)
+class HalfEdges:
+    """The 3 F sides of the triangles, each seen from its own; places are vertices before the splitting."""
+
+    start: np.ndarray  # [3F], vertex
+    end: np.ndarray  # [3F], vertex
+    twin: np.ndarray  # [3F], the same side seen from the other triangle; itself where there is none
+    seam: np.ndarray  # [3F] bool: the two triangles do not share the side's vertices
 
 
 class Collapser:
@@ -143,3 +149,92 @@ def _normals(corners: np.ndarray) -> np.ndarray:
 def _flat_areas(corners: np.ndarray) -> np.ndarray:
     one, two = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     return one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0]
+
+
+def vertex_quadrics(
+    points: np.ndarray,  # [P, 3]
+    corners: np.ndarray,  # [F, 3], into points
+    seams: np.ndarray,  # [S, 2], into points; the ends of the sides that are seams
+    beside: np.ndarray,  # [S], the face at each
+) -> np.ndarray:
+    """[P, 4, 4]: of the planes around each place, weighted by area, and of planes upright on its seams."""
+    triangles = points[corners]
+    normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+    result = np.zeros((len(points), 4, 4))
+    for k in range(3):
+        np.add.at(result, corners[:, k], _planes(normals, triangles[:, 0], np.linalg.norm(normals, axis=1)))
+    along = points[seams[:, 1]] - points[seams[:, 0]]
+    upright = np.cross(along, unit_or_zero(normals[beside]))
+    planes = _planes(upright, points[seams[:, 0]], _SEAM_WEIGHT * (along**2).sum(axis=1))
+    for k in range(2):
+        np.add.at(result, seams[:, k], planes)
+    return result
+
+
+def quadric_errors(quadrics: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Of quadrics [N, 4, 4] at points [N, 3]: [N], >= 0."""
+    there = np.concatenate([points, np.ones((len(points), 1))], axis=1)
+    return np.maximum(((quadrics @ there[:, :, None])[:, :, 0] * there).sum(axis=1), 0.0)
+
+
+def unit_or_zero(vectors: np.ndarray) -> np.ndarray:
+    """[N, 3] at length 1; those without length stay 0."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30)
+
+
+def _planes(normals: np.ndarray, points: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    direction = unit_or_zero(normals)
+    plane = np.concatenate([direction, -np.einsum("nj,nj->n", direction, points)[:, None]], axis=1)
+    return weights[:, None, None] * plane[:, :, None] * plane[:, None, :]
+
+
+def half_edges(faces: np.ndarray, place: np.ndarray) -> HalfEdges:
+    """Of faces [F, 3] over vertices whose places are [V]."""
+    start, end = faces.reshape(-1), faces[:, [1, 2, 0]].reshape(-1)
+    count = len(place)
+    key, back = place[start] * count + place[end], place[end] * count + place[start]
+    order = np.argsort(key, kind="stable")
+    found = np.searchsorted(key[order], back).clip(max=len(key) - 1)
+    twin = np.where(key[order[found]] == back, order[found], np.arange(len(key)))
+    seam = (start[twin] != end) | (end[twin] != start)
+    return HalfEdges(start, end, twin, seam)
+
+
+def pinched_places(faces: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Places at which triangles meet that do not hang together there: bool [P]."""
+    return np.bincount(split_fans(place[faces])[1], minlength=int(place.max()) + 1) > 1
+
+
+def movable_places(faces: np.ndarray, place: np.ndarray, edges: HalfEdges) -> tuple[np.ndarray, np.ndarray]:
+    """Two masks [P]: places inside a chart, and places on a seam of just two charts, or of two sides of one.
+
+    All others hold the seams in place: where three charts meet, where a seam ends, where the surface
+    is open.
+    """
+    count = int(place.max()) + 1
+    sound = np.ones(count, dtype=bool)
+    open_side = edges.twin == np.arange(len(edges.twin))
+    sound[place[edges.start[open_side]]] = sound[place[edges.end[open_side]]] = False
+    seams = np.bincount(place[edges.start], weights=edges.seam, minlength=count)
+    used = np.zeros(len(place), dtype=bool)
+    used[faces] = True
+    copies = np.bincount(place[used], minlength=count)
+    return sound & (seams == 0) & (copies == 1), sound & (seams == 2) & (copies == 2)
+
+
+def neighbours(edges: HalfEdges, place: np.ndarray) -> csr_matrix:
+    """[P, P], 1 where two places share a side."""
+    count = int(place.max()) + 1
+    one, two = place[edges.start], place[edges.end]
+    graph = csr_matrix(
+        (np.ones(2 * len(one), dtype=np.int32), (np.r_[one, two], np.r_[two, one])), shape=(count, count)
+    )
+    graph.data[:] = 1
+    return graph
+
+
+def faces_around(faces: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Faces in order of their places: the first row of each place [P + 1] into the corners' numbers [3F]."""
+    corners = place[faces].reshape(-1)
+    order = np.argsort(corners, kind="stable")
+    return np.searchsorted(corners[order], np.arange(int(place.max()) + 2)), order

@@ -1,7 +1,8 @@
-"""Which triangle covers which texel, in plain numpy."""
+"""Which triangle covers which texel, in plain numpy, and where that lies in space."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
@@ -128,3 +129,56 @@ def _planes(corners: np.ndarray) -> np.ndarray:
 
 def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Triangles whose vertices are split at the borders of charts, and the texture's size."""
+
+    vertices: np.ndarray  # [V, 3]
+    faces: np.ndarray  # [F, 3]
+    normals: np.ndarray  # [V, 3]
+    uv: np.ndarray  # [V, 2] in [0, 1], v down
+    size: int
+
+    def points(self, texels: Texels) -> np.ndarray:
+        """Where each texel's centre lies on its triangle: [N, 3]."""
+        return texels.interpolate(self.vertices, self.faces)
+
+    def steps(self, texels: Texels, offset: tuple[float, float]) -> np.ndarray:
+        """How far a move by `offset` texels, to the right and down, goes on each texel's triangle: [N, 3]."""
+        return (offset[0] * self._steps[:, 0] + offset[1] * self._steps[:, 1])[texels.face]
+
+    @cached_property
+    def _steps(self) -> np.ndarray:
+        """[F, 2, 3]: how far a texel to the right, and one down, goes on each triangle; 0 on those without area."""
+        corners, texel = self.vertices[self.faces], self.uv[self.faces] * self.size
+        sides, flat = corners[:, 1:] - corners[:, :1], texel[:, 1:] - texel[:, :1]  # [F, 2, 3], [F, 2, 2]
+        area = flat[:, 0, 0] * flat[:, 1, 1] - flat[:, 0, 1] * flat[:, 1, 0]
+        inverse = np.stack(
+            [
+                np.stack([flat[:, 1, 1], -flat[:, 0, 1]], axis=1),
+                np.stack([-flat[:, 1, 0], flat[:, 0, 0]], axis=1),
+            ],
+            axis=1,
+        )
+        inverse /= np.where(area == 0, np.inf, area)[:, None, None]
+        return inverse @ sides
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """[N, 3] at length 1; those without length stay 0."""
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(length > 1e-12, length, np.inf)
+
+
+def dilate(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Give every texel outside `mask` [T, T] the value of the nearest one inside; image is [T, T] or [T, T, C].
+
+    The whole gap is filled, not a rim of it: every mip level then mixes a chart's border with its own
+    colours as long as the charts are apart at that level.
+    """
+    if not mask.any():
+        return image
+    rows, columns = distance_transform_edt(~mask, return_distances=False, return_indices=True)
+    return image[rows, columns]

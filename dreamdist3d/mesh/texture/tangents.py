@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dreamdist3d.mesh.texture.layout import unit
+from dreamdist3d.mesh.texture.raster import unit
 
 
 def vertex_tangents(vertices: np.ndarray, faces: np.ndarray, normals: np.ndarray, uv: np.ndarray) -> np.ndarray:

@@ -154,6 +154,6 @@ def test_usds_own_validators_find_nothing(tmp_path: Path):
 
 def test_usdz_without_usd_is_one_line(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "pxr", None)
-    monkeypatch.delitem(sys.modules, "dreamdist3d.mesh.package.as_usdz", raising=False)
+    monkeypatch.delitem(sys.modules, "dreamdist3d.mesh.package.formats.usdz", raising=False)
     with pytest.raises(UserError, match=r"pip install 'dreamdist3d\[usd\]'"):
         mesh_files(package(), PackageSettings(preset="web", formats=("usdz",)))

@@ -6,8 +6,7 @@ import trimesh
 from dreamdist3d.errors import UserError
 from dreamdist3d.mesh.texture import TexturedMesh, TextureSettings, field_colors, texture_mesh
 from dreamdist3d.mesh.texture.charts import box_unwrap
-from dreamdist3d.mesh.texture.dilate import dilate
-from dreamdist3d.mesh.texture.raster import covered_texels
+from dreamdist3d.mesh.texture.raster import covered_texels, dilate
 from tests.mesh.texture.shapes import (
     SHAPES,
     ball,

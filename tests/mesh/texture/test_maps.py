@@ -5,9 +5,8 @@ import trimesh
 from dreamdist3d.mesh.nearest import nearest_on
 from dreamdist3d.mesh.painted import sample_texture
 from dreamdist3d.mesh.texture import TextureSettings, texture_mesh
-from dreamdist3d.mesh.texture.layout import unit
 from dreamdist3d.mesh.texture.occlusion import bake_occlusion
-from dreamdist3d.mesh.texture.raster import Texels
+from dreamdist3d.mesh.texture.raster import Texels, unit
 from dreamdist3d.mesh.texture.tangents import tangent_space, vertex_tangents
 from tests.mesh.texture.shapes import ball, gradient, surface_points
 

@@ -4,8 +4,8 @@ import numpy as np
 import trimesh
 
 from dreamdist3d.mesh.nearest import nearest_on
+from dreamdist3d.mesh.texture.bake import depicted_places
 from dreamdist3d.mesh.texture.embree import UnitScene
-from dreamdist3d.mesh.texture.places import depicted_places
 from tests.mesh.texture.shapes import ball
 
 

@@ -6,11 +6,9 @@ import pytest
 
 from dreamdist3d.errors import UserError
 from dreamdist3d.mesh.texture import TextureSettings
-from dreamdist3d.mesh.texture.atlas import pack
-from dreamdist3d.mesh.texture.charts import box_unwrap
+from dreamdist3d.mesh.texture.charts import box_unwrap, pack
 from dreamdist3d.mesh.texture.raster import covered_texels, overlapping_faces
-from dreamdist3d.mesh.texture.untangle import untangle
-from dreamdist3d.mesh.texture.unwrap import Unwrapped, chart_labels, unwrap
+from dreamdist3d.mesh.texture.unwrap import Unwrapped, chart_labels, untangle, unwrap
 from tests.mesh.texture.shapes import SHAPES, ball, plate
 
 SMALL = TextureSettings(size=256)

@@ -1,10 +1,11 @@
 """The mesh files of a package."""
 
-from dreamdist3d.mesh.package.as_glb import glb_files
-from dreamdist3d.mesh.package.as_obj import obj_files
-from dreamdist3d.mesh.package.as_ply import ply_files
+from dreamdist3d.choices import MeshFormat
+from dreamdist3d.mesh.package.formats.glb import glb_files
+from dreamdist3d.mesh.package.formats.obj import obj_files
+from dreamdist3d.mesh.package.formats.ply import ply_files
 from dreamdist3d.mesh.package.parts import Package
-from dreamdist3d.mesh.package.presets import PRESETS, Format
+from dreamdist3d.mesh.package.presets import PRESETS
 from dreamdist3d.mesh.package.settings import PackageSettings
 
 
@@ -20,7 +21,7 @@ def mesh_files(package: Package, settings: PackageSettings) -> dict[str, bytes]:
     return files
 
 
-def _files(package: Package, kind: Format, settings: PackageSettings) -> dict[str, bytes]:
+def _files(package: Package, kind: MeshFormat, settings: PackageSettings) -> dict[str, bytes]:
     preset = PRESETS[settings.preset]
     if kind == "glb":
         return glb_files(package, preset.hulls_inside)
@@ -28,6 +29,6 @@ def _files(package: Package, kind: Format, settings: PackageSettings) -> dict[st
         return obj_files(package, preset.obj_levels_inside)
     if kind == "ply":
         return ply_files(package)
-    from dreamdist3d.mesh.package.as_usdz import usdz_files
+    from dreamdist3d.mesh.package.formats.usdz import usdz_files
 
     return usdz_files(package)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from dreamdist3d.errors import UserError
-from dreamdist3d.mesh.package.as_glb import ROUGHNESS
+from dreamdist3d.mesh.package.formats.glb import ROUGHNESS
 from dreamdist3d.mesh.package.parts import Package, Part
 
 try:

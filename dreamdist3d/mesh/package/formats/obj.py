@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dreamdist3d.mesh.package.as_glb import ROUGHNESS
+from dreamdist3d.mesh.package.formats.glb import ROUGHNESS
 from dreamdist3d.mesh.package.parts import Package, Part
 from dreamdist3d.mesh.package.presets import level_name
 
