@@ -3,14 +3,6 @@
 Imports nothing heavy by itself: the configuration (`dreamdist3d.guidance.config`) is read without torch.
 """
 
-import importlib
+import lazy_loader
 
-_NAMES = ("MultiviewGuidance", "guide_together", "plain_background", "rescale_std")
-_EXPORTS = dict.fromkeys(_NAMES, "multiview")
-__all__ = list(_EXPORTS)
-
-
-def __getattr__(name: str) -> object:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,8 +7,7 @@ import torch
 
 from dreamdist3d.lift import Field
 from dreamdist3d.lift.config import LossConfig
-from dreamdist3d.lift.losses import _FOG_DENSITY as D0
-from dreamdist3d.lift.losses import entropy, fog, regularisers
+from dreamdist3d.lift.losses import _FOG_DENSITY as D0, entropy, fog, regularisers
 from dreamdist3d.lift.render import Rendering
 from tests.lift.fakes import SMALL
 

@@ -1,0 +1,17 @@
+from .backbone import (
+    Backbone as Backbone,
+    add_noise as add_noise,
+    diffusion_target as diffusion_target,
+    fingerprint_of as fingerprint_of,
+    predicted_noise as predicted_noise,
+    predicted_x0 as predicted_x0,
+)
+from .convert import convert_checkpoint as convert_checkpoint, convert_mvdream_unet as convert_mvdream_unet
+from .execution import compile_unet as compile_unet, release_text_encoder as release_text_encoder
+from .joint_attention import (
+    JointViewAttention as JointViewAttention,
+    install_joint_attention as install_joint_attention,
+)
+from .load import load_backbone as load_backbone
+from .precision import Precision as Precision, resolve_precision as resolve_precision, set_precision as set_precision
+from .sampling import latent_shape as latent_shape, sample_images as sample_images
