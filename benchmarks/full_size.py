@@ -34,9 +34,9 @@ from dreamdist3d.config import load_config
 from dreamdist3d.guidance import MultiviewGuidance
 from dreamdist3d.lift import lift
 from dreamdist3d.prompts import LearnConfig, SoftPromptEncoder
-from dreamdist3d.prompts.execution import Execution, prepared
-from dreamdist3d.prompts.latents import encode_references
-from dreamdist3d.prompts.learner import Learner
+from dreamdist3d.prompts.learning.execution import Execution, prepared
+from dreamdist3d.prompts.learning.images import encode_references
+from dreamdist3d.prompts.learning.learner import Learner
 
 REDUCED = ["data.resolution=[16,32]", "system.renderer.num_samples_per_ray=[24,48]", "system.device=cpu"]
 COLUMNS = ("task", "precision", "low_vram", "compile", "seconds", "peak_mib")

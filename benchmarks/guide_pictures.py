@@ -14,7 +14,7 @@ from torch import Tensor
 from dreamdist3d.files import write_atomic
 from dreamdist3d.mini.grids import save_grid
 from dreamdist3d.prompts import PromptComposition, PromptDistribution, PromptSource
-from dreamdist3d.prompts.sheet import label_of, picture_grid
+from dreamdist3d.prompts.looks.pictures import label_of, picture_grid
 from study import sample
 
 EDITS = ({}, {"prefix": "a red"}, {"prefix": "a yellow", "suffix": "with a blue stem"})

@@ -25,9 +25,9 @@ import tyro
 
 from dreamdist3d.backbones import Backbone, load_backbone
 from dreamdist3d.prompts import LearnConfig, ReferenceImages, load_references
-from dreamdist3d.prompts.execution import Execution, prepared
-from dreamdist3d.prompts.latents import encode_references
-from dreamdist3d.prompts.learner import Learner
+from dreamdist3d.prompts.learning.execution import Execution, prepared
+from dreamdist3d.prompts.learning.images import encode_references
+from dreamdist3d.prompts.learning.learner import Learner
 from naive_step import NaiveStep
 
 

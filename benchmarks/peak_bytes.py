@@ -27,8 +27,8 @@ from dreamdist3d.guidance import MultiviewGuidance
 from dreamdist3d.lift.cameras import CameraRanges, sample_cameras
 from dreamdist3d.lift.state import LiftState
 from dreamdist3d.prompts import LearnConfig, SoftPromptEncoder
-from dreamdist3d.prompts.execution import Execution, prepared
-from dreamdist3d.prompts.objective import StepDraws, objective
+from dreamdist3d.prompts.learning.execution import Execution, prepared
+from dreamdist3d.prompts.learning.objective import StepDraws, objective
 from random_model import architecture, byte_tokenizer
 
 CONFIG = "dreamdist3d/mvdream.yaml"

@@ -22,7 +22,7 @@ from dreamdist3d.backbones import load_backbone
 from dreamdist3d.config import load_config
 from dreamdist3d.eval import MiniClip, MiniDino, mean_pairwise_similarity
 from dreamdist3d.prompts import PromptDraw, PromptSource, learn, load_references, preset_for
-from dreamdist3d.prompts.pictures import Sampling, rescale_for, sample_pictures
+from dreamdist3d.prompts.looks.pictures import Sampling, rescale_for, sample_pictures
 from dreamdist3d.runs.batch import BatchOptions, held, open_batch, work_off
 
 CONFIG = "dreamdist3d/mini.yaml"

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from dreamdist3d.errors import UserError
 from dreamdist3d.files import read_json
 from dreamdist3d.mesh.read import READABLE
-from dreamdist3d.prompts.images import SUFFIXES
+from dreamdist3d.prompts.learning.images import SUFFIXES
 
 EXPORT = Path("export") / "model.glb"
 MANIFEST = "run.json"

@@ -15,7 +15,7 @@ from dreamdist3d.errors import UserError
 from dreamdist3d.eval.assets import Asset, AssetSet
 from dreamdist3d.eval.renders import VIEW_NAMES, render_views
 from dreamdist3d.mesh.read import merged, read_painted
-from dreamdist3d.prompts.images import ReferenceImages, load_references, read_picture
+from dreamdist3d.prompts.learning.images import ReferenceImages, load_references, read_picture
 
 _LARGEST = 1024  # pixels a side; no judge looks at more, and a folder of photographs fits in memory
 

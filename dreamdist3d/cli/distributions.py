@@ -79,7 +79,7 @@ def learn(
     """
     from dreamdist3d.backbones import load_backbone
     from dreamdist3d.prompts import Execution, learn, load_references, preset_for
-    from dreamdist3d.prompts.processes import Processes
+    from dreamdist3d.prompts.learning.processes import Processes
     from dreamdist3d.runs.prepare import resolve_device
 
     device = resolve_device(device)
@@ -145,8 +145,7 @@ def sample(
     """
     from dreamdist3d.prompts import SoftPromptEncoder, load_distribution
     from dreamdist3d.prompts.batches import draw_batch
-    from dreamdist3d.prompts.pictures import Sampling, rescale_for, sample_pictures
-    from dreamdist3d.prompts.sheet import check_picture, write_sheet
+    from dreamdist3d.prompts.looks.pictures import Sampling, check_picture, rescale_for, sample_pictures, write_sheet
 
     check_picture(out)
     source = load_distribution(distribution)
@@ -196,7 +195,7 @@ def inspect(
         device: where to compute.
     """
     from dreamdist3d.prompts import PromptDistribution, SoftPromptEncoder
-    from dreamdist3d.prompts.inspection import inspect, print_inspection, save_plots
+    from dreamdist3d.prompts.looks.inspection import inspect, print_inspection, save_plots
 
     learned = PromptDistribution.load(distribution)
     model = _backbone_of(learned, backbone, device)
@@ -230,7 +229,7 @@ def convert(
         token: the placeholder to take from, or to write into, an embedding file.
     """
     from dreamdist3d.backbones import load_backbone
-    from dreamdist3d.prompts.convert import convert
+    from dreamdist3d.prompts.formats.convert import convert
 
     print(convert(source, target, backbone and load_backbone(backbone), prefix, suffix, token))
 

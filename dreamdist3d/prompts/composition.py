@@ -13,10 +13,10 @@ from dreamdist3d.errors import UserError
 from dreamdist3d.prompts.distribution import PromptDistribution
 from dreamdist3d.prompts.draw import PromptDraw
 from dreamdist3d.prompts.encoder import SoftPromptEncoder
+from dreamdist3d.prompts.formats.storage import Stored, write_stored
 from dreamdist3d.prompts.moments import Moments, blend, common_covariance
-from dreamdist3d.prompts.normal import choose
+from dreamdist3d.prompts.randomness import choose
 from dreamdist3d.prompts.source import PromptSource
-from dreamdist3d.prompts.storage import Stored, write_stored
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dreamdist3d.errors import UserError
 from dreamdist3d.prompts.moments import Covariance, Moments, check_covariance
-from dreamdist3d.prompts.normal import standard_normal
+from dreamdist3d.prompts.randomness import standard_normal
 from dreamdist3d.typed import build
 
 SEED_LIMIT = 2**32

@@ -10,9 +10,9 @@ from torch import Tensor
 from dreamdist3d.errors import UserError
 from dreamdist3d.prompts.draw import PromptDraw
 from dreamdist3d.prompts.encoder import SoftPromptEncoder
+from dreamdist3d.prompts.formats.storage import Stored, as_float32, write_stored
 from dreamdist3d.prompts.moments import Moments
 from dreamdist3d.prompts.source import PromptSource
-from dreamdist3d.prompts.storage import Stored, as_float32, write_stored
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -10,8 +10,8 @@ from torch import Tensor
 from dreamdist3d.errors import UserError
 from dreamdist3d.prompts.draw import PromptDraw
 from dreamdist3d.prompts.encoder import SoftPromptEncoder
+from dreamdist3d.prompts.formats.storage import Stored, read_stored
 from dreamdist3d.prompts.moments import Moments
-from dreamdist3d.prompts.storage import Stored, read_stored
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -20,7 +20,7 @@ from dreamdist3d.backbones import (
     set_precision,
 )
 from dreamdist3d.prompts import SoftPromptEncoder
-from dreamdist3d.prompts.objective import min_snr_weight
+from dreamdist3d.prompts.learning.objective import min_snr_weight
 from tests.backbones.tiny import write_sd_folder
 from tests.prompts.tiny import EOS, LENGTH, WIDTH, tiny_text_encoder, tiny_tokenizer
 

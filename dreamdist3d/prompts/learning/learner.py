@@ -7,12 +7,12 @@ from torch import Tensor
 
 from dreamdist3d.backbones import Backbone
 from dreamdist3d.prompts.encoder import SoftPromptEncoder
-from dreamdist3d.prompts.latents import ReferenceLatents
+from dreamdist3d.prompts.learning.images import ReferenceLatents
+from dreamdist3d.prompts.learning.objective import StepDraws, objective
+from dreamdist3d.prompts.learning.processes import ALONE, Processes
+from dreamdist3d.prompts.learning.settings import LearnConfig
 from dreamdist3d.prompts.moments import omega_shape
-from dreamdist3d.prompts.objective import StepDraws, objective
-from dreamdist3d.prompts.processes import ALONE, Processes
-from dreamdist3d.prompts.randomness import batch_indices, generator_for
-from dreamdist3d.prompts.settings import LearnConfig
+from dreamdist3d.prompts.randomness import generator_for
 
 INIT_STD = 0.02
 
@@ -93,3 +93,15 @@ class Learner:
         omega = torch.randn((config.batch, config.samples, *self._omega_shape), generator=generator)
         parts = (part[self._share].to(self._backbone.device) for part in (latents, noise, timesteps, omega))
         return StepDraws(*parts)
+
+
+def batch_indices(count: int, batch: int, step: int, seed: int) -> list[int]:
+    """The `step`-th batch out of `count` items: endless shuffled rounds, each item once a round, any batch size."""
+    rounds: dict[int, list[int]] = {}
+    chosen = []
+    for position in range(step * batch, (step + 1) * batch):
+        number, place = divmod(position, count)
+        if number not in rounds:
+            rounds[number] = torch.randperm(count, generator=generator_for(seed, "round", number)).tolist()
+        chosen.append(rounds[number][place])
+    return chosen

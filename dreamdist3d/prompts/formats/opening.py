@@ -9,8 +9,8 @@ from dreamdist3d.prompts import composition, distribution, fixed
 from dreamdist3d.prompts.composition import Kind, PromptComposition
 from dreamdist3d.prompts.distribution import PromptDistribution
 from dreamdist3d.prompts.fixed import FixedMoments
+from dreamdist3d.prompts.formats.storage import read_stored
 from dreamdist3d.prompts.source import PromptSource
-from dreamdist3d.prompts.storage import read_stored
 
 _FORMATS: dict[str, type[PromptSource]] = {
     distribution.FORMAT: PromptDistribution,

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from dreamdist3d.errors import UserError
 from dreamdist3d.prompts import PromptDistribution
-from dreamdist3d.prompts.textual_inversion import read_embedding, write_embedding
+from dreamdist3d.prompts.formats.textual_inversion import read_embedding, write_embedding
 from tests.prompts.tiny import WIDTH, tiny_text_encoder, tiny_tokenizer
 
 SUFFIXES = (".safetensors", ".bin")

@@ -14,7 +14,7 @@ from dreamdist3d.errors import Stopped, UserError
 from dreamdist3d.prompts import learn, load_references
 from tests.prompts.tiny import CONFIG, TinyBackbone, write_pictures
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def stopping_at(backbone, call, number=signal.SIGINT):

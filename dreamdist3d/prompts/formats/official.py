@@ -15,8 +15,8 @@ from torch import Tensor
 
 from dreamdist3d.errors import UserError
 from dreamdist3d.files import write_atomic
-from dreamdist3d.prompts.convert_files import checked, existing_file, is_plain, listed, load_pickle
 from dreamdist3d.prompts.distribution import PromptDistribution
+from dreamdist3d.prompts.formats.reading import checked, existing_file, is_plain, listed, load_pickle
 
 DIFFERENCES = (
     "learned by the official code, which takes sigma with 1/(K-1), squares the orthogonality term, and adds the "

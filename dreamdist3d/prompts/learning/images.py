@@ -1,6 +1,7 @@
-"""A folder of reference images as one tensor; what cannot be read is named, never fatal alone."""
+"""A folder of reference images as pixels and, encoded once for the whole of learning, as latents."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from dreamdist3d.backbones import Backbone
 from dreamdist3d.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+CHUNK_PIXELS = 512 * 512  # at a time through the autoencoder, which bounds memory; a larger image goes alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,3 +98,44 @@ def _reason(path: Path, error: Exception) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
         return "not a picture"
     return f"{getattr(error, 'strerror', None) or error}"
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceLatents:
+    """Scaled latents of N images: the posterior's moments, or, without a posterior, the latents themselves."""
+
+    mean: Tensor  # [N, c, h, w]
+    std: Tensor | None  # [N, c, h, w]; None: the autoencoder is deterministic
+
+    def __len__(self) -> int:
+        return len(self.mean)
+
+    def sample(self, indices: Sequence[int], generator: torch.Generator) -> Tensor:
+        """[B, c, h, w]: a fresh sample of each image's posterior."""
+        chosen = list(indices)
+        if self.std is None:
+            return self.mean[chosen]
+        noise = torch.randn(self.mean[chosen].shape, generator=generator).to(self.mean)
+        return self.mean[chosen] + self.std[chosen] * noise
+
+
+@torch.no_grad()
+def encode_references(backbone: Backbone, pixels: Tensor) -> ReferenceLatents:
+    """Encode [N, 3, H, W] pixels in [-1, 1]."""
+    images = max(1, CHUNK_PIXELS // (pixels.shape[-1] * pixels.shape[-2]))
+    chunks = [_posterior(backbone, chunk.to(backbone.device)) for chunk in pixels.split(images)]
+    means, stds = zip(*chunks, strict=True)
+    return ReferenceLatents(torch.cat(means), None if stds[0] is None else torch.cat(stds))
+
+
+def _posterior(backbone: Backbone, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
+    from diffusers import AutoencoderKL
+
+    vae = backbone.vae
+    if not isinstance(vae, AutoencoderKL):
+        return backbone.encode_images(pixels), None
+    posterior = vae.encode(pixels.to(backbone.vae_dtype)).latent_dist
+    # Noised and compared in float32, whatever the autoencoder computes in.
+    mean, std = (part.to(torch.promote_types(part.dtype, torch.float32)) for part in (posterior.mean, posterior.std))
+    shift = vae.config.shift_factor or 0.0
+    return (mean - shift) * vae.config.scaling_factor, std * vae.config.scaling_factor

@@ -12,10 +12,10 @@ import torch
 
 from dreamdist3d.errors import UserError
 from dreamdist3d.prompts import PromptDistribution, learn
-from dreamdist3d.prompts.processes import Processes
+from dreamdist3d.prompts.learning.processes import Processes
 from tests.prompts.tiny import CONFIG, write_pictures
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 SCRIPT = """
 import os, signal, sys

@@ -9,7 +9,7 @@ import torch
 
 from dreamdist3d.errors import UserError
 from dreamdist3d.files import write_atomic
-from dreamdist3d.prompts.settings import LearnConfig
+from dreamdist3d.prompts.learning.settings import LearnConfig
 
 SAVE_STEPS = 50
 SAVE_SECONDS = 30.0

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from dreamdist3d.backbones import Backbone, add_noise, diffusion_target
 from dreamdist3d.prompts.encoder import PromptFeatures
+from dreamdist3d.prompts.learning.settings import LearnConfig
 from dreamdist3d.prompts.moments import Moments
-from dreamdist3d.prompts.settings import LearnConfig
 
 
 @dataclass(frozen=True, eq=False)

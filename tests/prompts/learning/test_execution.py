@@ -10,9 +10,9 @@ from torch.autograd.graph import saved_tensors_hooks
 from dreamdist3d.backbones import load_backbone
 from dreamdist3d.errors import UserError
 from dreamdist3d.prompts import Execution, load_references
-from dreamdist3d.prompts.execution import _compiled, prepared
-from dreamdist3d.prompts.latents import encode_references
-from dreamdist3d.prompts.learner import Learner
+from dreamdist3d.prompts.learning.execution import _compiled, prepared
+from dreamdist3d.prompts.learning.images import encode_references
+from dreamdist3d.prompts.learning.learner import Learner
 from tests.backbones.tiny import write_sd_folder
 from tests.prompts.tiny import CONFIG, write_pictures
 

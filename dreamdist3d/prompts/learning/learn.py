@@ -8,14 +8,13 @@ from dreamdist3d.backbones import Backbone
 from dreamdist3d.errors import Stopped, UserError
 from dreamdist3d.files import ensure_folder
 from dreamdist3d.progress import bar
-from dreamdist3d.prompts.checkpoint import Checkpoint
 from dreamdist3d.prompts.distribution import PromptDistribution
-from dreamdist3d.prompts.execution import DEFAULT_EXECUTION, Execution, prepared
-from dreamdist3d.prompts.images import ReferenceImages
-from dreamdist3d.prompts.latents import encode_references
-from dreamdist3d.prompts.learner import Learner
-from dreamdist3d.prompts.processes import Processes
-from dreamdist3d.prompts.settings import LearnConfig, preset_for
+from dreamdist3d.prompts.learning.checkpoint import Checkpoint
+from dreamdist3d.prompts.learning.execution import DEFAULT_EXECUTION, Execution, prepared
+from dreamdist3d.prompts.learning.images import ReferenceImages, encode_references
+from dreamdist3d.prompts.learning.learner import Learner
+from dreamdist3d.prompts.learning.processes import Processes
+from dreamdist3d.prompts.learning.settings import LearnConfig, preset_for
 from dreamdist3d.stopping import StopSignal
 
 __all__ = ["LearnConfig", "learn", "preset_for"]

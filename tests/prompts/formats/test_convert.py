@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from dreamdist3d.errors import UserError
 from dreamdist3d.files import sha256_of
 from dreamdist3d.prompts import FixedMoments, PromptComposition, PromptDistribution, SoftPromptEncoder
-from dreamdist3d.prompts.convert import convert
+from dreamdist3d.prompts.formats.convert import convert
 from tests.prompts.tiny import LENGTH, WIDTH
 
 CTX = torch.randn(1, 3, 2, WIDTH, generator=torch.Generator().manual_seed(0))

@@ -7,8 +7,7 @@ from PIL import Image
 
 from dreamdist3d.errors import UserError
 from dreamdist3d.prompts import PromptDistribution, SoftPromptEncoder
-from dreamdist3d.prompts.inspection import inspect, print_inspection, save_plots
-from dreamdist3d.prompts.interpretation import INFLATED, interpret
+from dreamdist3d.prompts.looks.inspection import INFLATED, inspect, interpret, print_inspection, save_plots
 from tests.prompts.tiny import LENGTH, WIDTH, tiny_text_encoder, tiny_tokenizer
 
 

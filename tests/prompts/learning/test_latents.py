@@ -7,8 +7,8 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
 
 from dreamdist3d.backbones import Backbone
-from dreamdist3d.prompts import latents
-from dreamdist3d.prompts.latents import encode_references
+from dreamdist3d.prompts.learning import images
+from dreamdist3d.prompts.learning.images import encode_references
 
 
 def backbone_with(vae):
@@ -53,15 +53,15 @@ def test_a_deterministic_autoencoder_gives_its_latents():
 
 @pytest.mark.parametrize("budget,calls", [(3 * 16 * 16, [3, 3, 3, 2]), (1, [1] * 11)])
 def test_every_image_is_encoded_once_and_few_at_a_time(monkeypatch, budget, calls):
-    monkeypatch.setattr(latents, "CHUNK_PIXELS", budget)
+    monkeypatch.setattr(images, "CHUNK_PIXELS", budget)
     counted = []
 
     class Counting(torch.nn.Module):
         config = SimpleNamespace(scaling_factor=1.0, shift_factor=None)
 
-        def encode(self, images):
-            counted.append(len(images))
-            return SimpleNamespace(latents=images[:, :2])
+        def encode(self, given):
+            counted.append(len(given))
+            return SimpleNamespace(latents=given[:, :2])
 
     encode_references(backbone_with(Counting()), pixels())
     assert counted == calls

@@ -9,9 +9,18 @@ from PIL import Image
 
 from dreamdist3d.backbones import latent_shape, load_backbone, sample_images
 from dreamdist3d.errors import UserError
-from dreamdist3d.prompts import PromptDistribution, PromptDraw, SoftPromptEncoder, pictures
-from dreamdist3d.prompts.pictures import Sampling, initial_noise, sample_pictures
-from dreamdist3d.prompts.sheet import check_picture, columns_for, label_of, picture_grid, write_sheet
+from dreamdist3d.prompts import PromptDistribution, PromptDraw, SoftPromptEncoder
+from dreamdist3d.prompts.looks import pictures
+from dreamdist3d.prompts.looks.pictures import (
+    Sampling,
+    check_picture,
+    columns_for,
+    initial_noise,
+    label_of,
+    picture_grid,
+    sample_pictures,
+    write_sheet,
+)
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from dreamdist3d.backbones import Backbone, install_joint_attention
 from dreamdist3d.errors import UserError
 from dreamdist3d.prompts import LearnConfig, PromptDistribution, SoftPromptEncoder, learn, load_references, preset_for
-from dreamdist3d.prompts.latents import encode_references
-from dreamdist3d.prompts.learner import Learner
+from dreamdist3d.prompts.learning.images import encode_references
+from dreamdist3d.prompts.learning.learner import Learner
 from tests.prompts.tiny import CONFIG, WIDTH, tiny_text_encoder, tiny_tokenizer, write_pictures
 
 

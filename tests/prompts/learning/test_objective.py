@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dreamdist3d.prompts import LearnConfig, SoftPromptEncoder
-from dreamdist3d.prompts.objective import StepDraws, min_snr_weight, objective, orthogonality
+from dreamdist3d.prompts.learning.objective import StepDraws, min_snr_weight, objective, orthogonality
 from tests.prompts.tiny import LENGTH, WIDTH, TinyBackbone
 
 K, M, B, S = 4, 2, 3, 2

@@ -9,7 +9,7 @@ import torch
 
 from dreamdist3d.errors import UserError
 from dreamdist3d.prompts import PromptDistribution
-from dreamdist3d.prompts.official import read_official, read_official_moments, write_official
+from dreamdist3d.prompts.formats.official import read_official, read_official_moments, write_official
 from tests.prompts.tiny import WIDTH
 
 CTX = torch.randn(1, 3, 2, WIDTH, generator=torch.Generator().manual_seed(0))

@@ -1,0 +1,1 @@
+"""Distributions as files: our own, the official code's, diffusers'."""

@@ -1,0 +1,1 @@
+"""Learning a distribution from pictures (DreamDistribution, Algorithm 1)."""
