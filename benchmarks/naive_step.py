@@ -19,7 +19,7 @@ from dreamdist3d.backbones import Backbone
 from dreamdist3d.prompts import LearnConfig, SoftPromptEncoder
 from dreamdist3d.prompts.learning.images import read_picture
 from dreamdist3d.prompts.learning.learner import batch_indices
-from dreamdist3d.prompts.randomness import generator_for
+from dreamdist3d.randomness import generator_for
 
 
 class NaiveStep:

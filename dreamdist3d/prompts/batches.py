@@ -1,5 +1,6 @@
 """Several draws at once: independent, in antithetic pairs, or spread far apart."""
 
+from collections.abc import Iterator, Sequence
 from typing import Literal, get_args
 
 import torch
@@ -48,17 +49,39 @@ def draw_batch(
 
 
 @torch.no_grad()
-def pooled_features(source: PromptSource, draws: list[PromptDraw], encoder: SoftPromptEncoder) -> Tensor:
-    """[N, D]: each drawn prompt at its end-of-text mark, which sums its words up."""
+def embed_draws(source: PromptSource, draws: Sequence[PromptDraw], encoder: SoftPromptEncoder) -> Tensor:
+    """[N, L, D]: the drawn prompts, those that share a Gaussian from one encoding of it.
+
+    Raises:
+        UserError: as `PromptSource.embed`.
+    """
+    return torch.stack([draw.embed(moments) for draw, moments in _with_moments(source, draws, encoder)])
+
+
+@torch.no_grad()
+def pooled_features(source: PromptSource, draws: Sequence[PromptDraw], encoder: SoftPromptEncoder) -> Tensor:
+    """What `spread` compares, [N, ...]: each drawn prompt at its end-of-text mark, which sums its words up.
+
+    Moments alone do not tell where that mark is: there the whole prompt stands for it, flattened to [N, L D].
+    """
+    return torch.stack(
+        [
+            draw.embed(moments).flatten() if moments.end is None else draw.embed(moments)[moments.end]
+            for draw, moments in _with_moments(source, draws, encoder)
+        ]
+    )
+
+
+def _with_moments(
+    source: PromptSource, draws: Sequence[PromptDraw], encoder: SoftPromptEncoder
+) -> Iterator[tuple[PromptDraw, Moments]]:
     known: dict[tuple, Moments] = {}
-    rows = []
     for draw in draws:
         # Encoding costs far more than drawing, and most draws share their Gaussian.
         key = (draw.component, draw.prefix, draw.suffix, draw.weights)
         if key not in known:
             known[key] = source.moments_for(draw, encoder)
-        rows.append(draw.embed(known[key])[known[key].end])
-    return torch.stack(rows)
+        yield draw, known[key]
 
 
 def farthest(

@@ -15,7 +15,7 @@ from dreamdist3d.prompts.draw import PromptDraw
 from dreamdist3d.prompts.encoder import SoftPromptEncoder
 from dreamdist3d.prompts.formats.storage import Stored, write_stored
 from dreamdist3d.prompts.moments import Moments, blend, common_covariance
-from dreamdist3d.prompts.randomness import choose
+from dreamdist3d.prompts.normal import choose
 from dreamdist3d.prompts.source import PromptSource
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ class PromptComposition(PromptSource):
     def __post_init__(self) -> None:
         components, count = tuple(self.components), len(self.components)
         object.__setattr__(self, "components", components)
-        object.__setattr__(self, "weights", normalised(self.weights or [1 / max(1, count)] * count, count))
-        object.__setattr__(self, "gammas", _checked_gammas(self.gammas or [1.0] * count, count))
+        object.__setattr__(self, "weights", normalised(_or_equal(self.weights, 1 / max(1, count), count), count))
+        object.__setattr__(self, "gammas", _checked_gammas(_or_equal(self.gammas, 1.0, count), count))
         self._check()
 
     @property
@@ -144,6 +144,10 @@ class PromptComposition(PromptSource):
             component.check_encoder(self.encoder_fingerprint)
         if self.kind == "blend":
             common_covariance([component.covariance for component in self.components])
+
+
+def _or_equal(given: Sequence[float] | None, value: float, count: int) -> Sequence[float]:
+    return [value] * count if given is None else given
 
 
 def normalised(weights: Sequence[float], count: int) -> tuple[float, ...]:

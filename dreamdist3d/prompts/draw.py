@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dreamdist3d.errors import UserError
 from dreamdist3d.prompts.moments import Covariance, Moments, check_covariance
-from dreamdist3d.prompts.randomness import standard_normal
+from dreamdist3d.prompts.normal import standard_normal
 from dreamdist3d.typed import build
 
 SEED_LIMIT = 2**32
@@ -94,20 +94,28 @@ class PromptDraw:
         """The drawn prompt [L, D].
 
         Raises:
-            UserError: the moments are of the other covariance.
+            UserError: the moments are of the other covariance, or the prompt is not finite.
         """
         if moments.covariance != self.covariance:
             raise UserError(
                 f"the draw is {self.covariance}, the distribution {moments.covariance}: "
                 "use the distribution the draw was made for."
             )
-        return moments.embed(self.omega(moments), self.gamma)
+        prompt = moments.embed(self.omega(moments), self.gamma)
+        # Finite tokens may still be too large for a text encoder, and a finite gamma for a deviation.
+        if not torch.isfinite(prompt).all():
+            raise UserError(
+                f"draw {self.seed} at gamma {self.gamma:g} holds numbers that are not finite: the distribution's are "
+                "too large for its text encoder. Learn it again, or draw with a smaller gamma."
+            )
+        return prompt
 
     def to_dict(self, moments: Moments | None = None) -> dict[str, Any]:
         """Ready for JSON: what is set and, when `moments` are given, `omega_sha256`."""
         value = {"seed": self.seed, "gamma": self.gamma, "covariance": self.covariance}
         for name in _OPTIONAL:
-            if (set_to := getattr(self, name)) not in (None, False):
+            set_to = getattr(self, name)
+            if set_to is not None and set_to is not False:  # the first component, 0, is set
                 value[name] = list(set_to) if isinstance(set_to, tuple) else set_to
         return value if moments is None else value | {"omega_sha256": self.omega_sha256(moments)}
 

@@ -38,6 +38,11 @@ class SoftPromptEncoder:
         self.max_length: int = text_encoder.config.max_position_embeddings
         self.width: int = self._embedding.embedding_dim
 
+    @property
+    def device(self) -> torch.device:
+        """Where prompts are encoded."""
+        return self._embedding.weight.device
+
     def encode(
         self,
         tokens: Tensor,  # [K, M, d]
@@ -101,10 +106,9 @@ class SoftPromptEncoder:
         begin, end = self._tokenizer.bos_token_id, self._tokenizer.eos_token_id
         rows = [[begin, *words, end] for words in prompts]
         ids = [row + [self._pad_id] * (self.max_length - len(row)) for row in rows]
-        device = self._embedding.weight.device
-        hidden = self._model(input_ids=torch.tensor(ids, device=device))[0]
+        hidden = self._model(input_ids=torch.tensor(ids, device=self.device))[0]
         # Known by construction: a search by id would stumble over pads equal to EOS or vectors in between.
-        ends = torch.tensor([len(row) - 1 for row in rows], device=device)
+        ends = torch.tensor([len(row) - 1 for row in rows], device=self.device)
         return PromptFeatures(hidden, ends)
 
     @contextmanager

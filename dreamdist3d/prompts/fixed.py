@@ -81,15 +81,16 @@ class FixedMoments(PromptSource):
         """The stored moments.
 
         Raises:
-            UserError: the draw has a prefix or suffix, or the encoder's length is another.
+            UserError: the draw has a prefix or suffix, or the encoder's length or width is another.
         """
         self._unedited(draw)
-        if len(self.mu) != encoder.max_length:
+        positions, width = self.mu.shape
+        if (positions, width) != (encoder.max_length, encoder.width):
             raise UserError(
-                f"the moments are of {len(self.mu)} positions, this text encoder has {encoder.max_length}: "
-                "use the backbone they come from."
+                f"the moments are of {positions} positions, {width} wide, this text encoder has "
+                f"{encoder.max_length}, {encoder.width} wide: use the backbone they come from."
             )
-        return Moments(self.mu, self.sigma, None)
+        return Moments(self.mu.to(encoder.device), self.sigma.to(encoder.device), None)
 
     @staticmethod
     def _unedited(draw: PromptDraw) -> PromptDraw:

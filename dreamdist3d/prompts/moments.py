@@ -31,14 +31,14 @@ class Moments:
     mu: Tensor  # [L, D]
     sigma: Tensor  # [L, D], with 1/K; zero for K = 1
     directions: Tensor | None  # [R, L, D]; of K prompts R = K: (h_k - mu) / sqrt(K - 1)
-    end: int = -1  # position of the end-of-text mark
+    end: int | None = None  # position of the end-of-text mark; None: unknown
 
     @classmethod
     def of(
         cls,
         hidden: Tensor,  # [K, L, D]
         covariance: Covariance,
-        end: int = -1,
+        end: int | None = None,
     ) -> "Moments":
         """Moments of hidden states, in single precision at least; differentiable."""
         hidden = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
@@ -94,7 +94,8 @@ def blend(components: Sequence[Moments], weights: Sequence[float], gammas: Seque
     directions = None
     if covariance == "low_rank":
         directions = torch.cat([share * m.directions for share, m in zip(shares, components, strict=True)])
-    return Moments(mu, variance.sqrt(), directions, max(moments.end for moments in components))
+    ends = [moments.end for moments in components]
+    return Moments(mu, variance.sqrt(), directions, None if None in ends else max(ends))
 
 
 def common_covariance(covariances: Sequence[Covariance]) -> Covariance:

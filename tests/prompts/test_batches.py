@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 
 from dreamdist3d.errors import UserError
-from dreamdist3d.prompts import PromptComposition, SoftPromptEncoder
-from dreamdist3d.prompts.batches import CANDIDATES, draw_batch, farthest, pooled_features
+from dreamdist3d.prompts import FixedMoments, PromptComposition, SoftPromptEncoder
+from dreamdist3d.prompts.batches import CANDIDATES, draw_batch, embed_draws, farthest, pooled_features
 from tests.prompts.test_composition import CATS, DOGS
-from tests.prompts.tiny import tiny_text_encoder, tiny_tokenizer
+from tests.prompts.tiny import LENGTH, WIDTH, tiny_text_encoder, tiny_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,29 @@ def test_pooled_features_are_the_draws_at_their_end_mark(encoder):
     draws = [CATS.draw(0), CATS.draw(1, suffix="at night")]
     expected = [CATS.embed(draws[0], encoder)[1 + 3 + 2], CATS.embed(draws[1], encoder)[1 + 3 + 2 + 2]]
     torch.testing.assert_close(pooled_features(CATS, draws, encoder), torch.stack(expected))
+
+
+def test_moments_without_an_end_mark_are_compared_whole(encoder):
+    generator = torch.Generator().manual_seed(0)
+    mu, sigma = torch.randn(LENGTH, WIDTH, generator=generator), torch.rand(LENGTH, WIDTH, generator=generator)
+    source = FixedMoments(mu, sigma, "f" * 64)
+    draws = draw_batch(source, 3, encoder=encoder)
+    expected = torch.stack([source.embed(draw, encoder).flatten() for draw in draws])
+    torch.testing.assert_close(pooled_features(source, draws, encoder), expected)
+    assert len(draw_batch(source, 3, how="spread", encoder=encoder)) == 3
+
+
+def test_draws_that_share_a_gaussian_share_its_encoding(encoder, monkeypatch):
+    mixture = PromptComposition((CATS, DOGS), kind="mixture")
+    draws = [*draw_batch(CATS, 5), *draw_batch(CATS, 5, suffix="at night")]
+    expected = torch.stack([CATS.embed(draw, encoder) for draw in draws])
+    encoded = []
+    encode = SoftPromptEncoder.encode
+    monkeypatch.setattr(SoftPromptEncoder, "encode", lambda *given: encoded.append(1) or encode(*given))
+    torch.testing.assert_close(embed_draws(CATS, draws, encoder), expected)
+    assert len(encoded) == 2
+    embed_draws(mixture, draw_batch(mixture, 20), encoder)
+    assert len(encoded) == 4
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -1,6 +1,7 @@
 """Blends and mixtures: their mathematics, their files, their refusals."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -122,8 +123,10 @@ def test_weights_that_sum_to_one_but_for_rounding_are_taken(weights):
         ({"weights": (1.5, -0.5)}, "at least 0"),
         ({"weights": (float("nan"), 1.0)}, "sum to"),
         ({"weights": (1.0,)}, "1 weights for 2"),
+        ({"weights": ()}, "0 weights for 2"),
         ({"gammas": (1.0, -1.0)}, "gammas must"),
         ({"gammas": (1.0,)}, "1 gammas for 2"),
+        ({"gammas": ()}, "0 gammas for 2"),
         ({"kind": "sum"}, "'sum' is unknown"),
         ({"components": (CATS,)}, "at least two"),
         ({"components": (CATS, replace(DOGS, encoder_fingerprint="cd" * 32))}, "another text encoder"),
@@ -189,7 +192,15 @@ def test_odd_moments_are_refused(mu, sigma, message):
         FixedMoments(mu, sigma, "ab")
 
 
-def test_moments_of_another_length_are_refused(encoder):
-    made = FixedMoments(torch.zeros(LENGTH + 1, WIDTH), torch.ones(LENGTH + 1, WIDTH), "ab")
-    with pytest.raises(UserError, match=f"{LENGTH + 1} positions"):
+@pytest.mark.parametrize("shape", [(LENGTH + 1, WIDTH), (LENGTH, WIDTH + 1)])
+def test_moments_of_another_shape_are_refused(encoder, shape):
+    made = FixedMoments(torch.zeros(shape), torch.ones(shape), "ab")
+    with pytest.raises(UserError, match=f"{shape[0]} positions, {shape[1]} wide"):
         made.embed(made.draw(0), encoder)
+
+
+def test_fixed_moments_are_where_the_encoder_is():
+    made = FixedMoments(torch.zeros(LENGTH, WIDTH), torch.ones(LENGTH, WIDTH), "ab")
+    elsewhere = SimpleNamespace(max_length=LENGTH, width=WIDTH, device=torch.device("meta"))
+    moments = made.moments_for(made.draw(0), elsewhere)
+    assert moments.mu.is_meta and moments.sigma.is_meta and moments.end is None

@@ -108,7 +108,9 @@ def test_a_given_omega_of_another_size_is_refused():
 FULL = PromptDraw(2**32 - 1, 0.5, "diagonal", True, "a photo of", "at night", (0.25, 0.75), 1)
 
 
-@pytest.mark.parametrize("draw", [PromptDraw(3), FULL, PromptDraw.of_omega(torch.ones(3, 2))], ids=str)
+@pytest.mark.parametrize(
+    "draw", [PromptDraw(3), FULL, replace(FULL, component=0), PromptDraw.of_omega(torch.ones(3, 2))], ids=str
+)
 def test_a_draw_survives_json_and_is_hashable(draw):
     assert len({draw, PromptDraw.from_dict(json.loads(json.dumps(draw.to_dict())))}) == 1
 
@@ -150,3 +152,10 @@ def test_values_out_of_range_are_refused(values):
 def test_a_draw_of_the_other_kind_is_refused():
     with pytest.raises(UserError, match="the draw is diagonal, the distribution low_rank"):
         PromptDraw(0, covariance="diagonal").embed(Moments.of(hidden_states(), "low_rank"))
+
+
+@pytest.mark.parametrize("covariance", ["low_rank", "diagonal"])
+def test_a_prompt_that_is_not_finite_is_refused(covariance):
+    moments = moments_of(covariance, dtype=torch.float32)
+    with pytest.raises(UserError, match="draw 3 at gamma 1e\\+308 holds numbers that are not finite"):
+        PromptDraw(3, 1e308, covariance).embed(moments)

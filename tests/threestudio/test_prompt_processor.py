@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dreamdist3d.backbones import load_backbone
 from dreamdist3d.prompts import PromptDistribution, SoftPromptEncoder
-from dreamdist3d.prompts.randomness import standard_normal
+from dreamdist3d.prompts.normal import standard_normal
 from tests.prompts.tiny import LENGTH, WIDTH
 
 DIRECTIONS = ("side", "front", "back", "overhead")

@@ -13,6 +13,7 @@ from dreamdist3d.prompts.learning.settings import LearnConfig
 
 SAVE_STEPS = 50
 SAVE_SECONDS = 30.0
+_FREE = ("steps",)  # step n depends on the seed and n alone, however many follow
 _WAY_OUT = "Start anew with --restart, or choose another --out."
 
 
@@ -44,7 +45,7 @@ class Checkpoint:
         """The kept state, or None if there is none.
 
         Raises:
-            UserError: damaged, or of other settings, images or another text encoder.
+            UserError: damaged, of other settings, images or another text encoder, or beyond the steps asked for.
         """
         if not self.path.exists():
             return None
@@ -55,6 +56,8 @@ class Checkpoint:
             raise UserError(f"{self.path} cannot be read ({type(error).__name__}). {_WAY_OUT}") from error
         if differing:
             raise UserError(f"{self.path} is of another learning: {', '.join(differing)} differ. {_WAY_OUT}")
+        if state["step"] > self._config.steps:
+            raise UserError(f"{self.path} is at step {state['step']}, beyond --steps {self._config.steps}. {_WAY_OUT}")
         return state
 
     def remove(self) -> None:
@@ -64,7 +67,9 @@ class Checkpoint:
     def _differences(self, state: dict[str, Any]) -> list[str]:
         kept = state["config"]
         found = [
-            f"{name} ({kept.get(name)!r})" for name, ours in asdict(self._config).items() if kept.get(name) != ours
+            f"{name} ({kept.get(name)!r})"
+            for name, ours in asdict(self._config).items()
+            if name not in _FREE and kept.get(name) != ours
         ]
         if state["references"] != self._references:
             found.append("the reference images")

@@ -12,7 +12,7 @@ from dreamdist3d.prompts.learning.objective import StepDraws, objective
 from dreamdist3d.prompts.learning.processes import ALONE, Processes
 from dreamdist3d.prompts.learning.settings import LearnConfig
 from dreamdist3d.prompts.moments import omega_shape
-from dreamdist3d.prompts.randomness import generator_for
+from dreamdist3d.randomness import generator_for
 
 INIT_STD = 0.02
 

@@ -15,11 +15,12 @@ from dreamdist3d.backbones import Backbone, latent_shape, sample_images
 from dreamdist3d.errors import Stopped, UserError
 from dreamdist3d.files import ensure_folder, write_atomic, write_json
 from dreamdist3d.progress import bar
+from dreamdist3d.prompts.batches import embed_draws
 from dreamdist3d.prompts.draw import PromptDraw
 from dreamdist3d.prompts.encoder import SoftPromptEncoder
 from dreamdist3d.prompts.learning.settings import MINIATURE_SIZE
-from dreamdist3d.prompts.randomness import generator_for
 from dreamdist3d.prompts.source import PromptSource
+from dreamdist3d.randomness import generator_for
 from dreamdist3d.stopping import StopSignal
 
 Noise = Literal["fresh", "matched"]
@@ -78,7 +79,7 @@ def sample_pictures(
     source.check_encoder(backbone.fingerprint)
     encoder = SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder)
     negative = encoder.encode_text([sampling.negative]).hidden[0]
-    text = torch.stack([source.embed(draw, encoder) for draw in draws])
+    text = embed_draws(source, draws, encoder)
     noise = initial_noise(latent_shape(backbone), len(draws), sampling)
     size = max(1, _PIXELS_AT_ONCE // backbone.image_size**2)
     made = []

@@ -138,6 +138,22 @@ def test_a_checkpoint_of_another_learning_is_refused_and_kept(tmp_path, referenc
     assert len(backbone.calls) == 7
 
 
+def test_more_steps_go_on_to_the_same_file_as_they_would_at_once(tmp_path, references, out):
+    interrupted(tmp_path, references, out)
+    longer = replace(CONFIG, steps=15)
+    backbone = TinyBackbone(tmp_path / "tokenizer")
+    learn(backbone, references, longer, out)
+    assert len(backbone.calls) == 15 - 5
+    learn(TinyBackbone(tmp_path / "tokenizer"), references, longer, tmp_path / "whole")
+    assert out.read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+def test_fewer_steps_than_are_behind_are_refused(tmp_path, references, out):
+    interrupted(tmp_path, references, out)
+    with pytest.raises(UserError, match=r"is at step 5, beyond --steps 4.*--restart"):
+        learn(TinyBackbone(tmp_path / "tokenizer"), references, replace(CONFIG, steps=4), out)
+
+
 def test_restart_forgets_the_checkpoint(tmp_path, references, out):
     interrupted(tmp_path, references, out)
     backbone = TinyBackbone(tmp_path / "tokenizer")

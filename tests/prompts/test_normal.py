@@ -1,4 +1,4 @@
-"""Normal numbers that are pinned bit for bit, and are normal; torch's generators by (seed, stream, step)."""
+"""Normal numbers that are pinned bit for bit, and are normal."""
 
 import math
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from dreamdist3d.prompts.randomness import choose, generator_for, standard_normal
+from dreamdist3d.prompts.normal import choose, standard_normal
 
 
 def philox_words(seed, stream, count):
@@ -46,10 +46,3 @@ def test_choices_have_their_weights_and_never_weight_zero():
     assert chosen[0] == chosen[3] == 0
     assert abs(chosen[1] / 4000 - 0.3) < 4 * math.sqrt(0.3 * 0.7 / 4000)
     assert stats.norm.cdf(standard_normal(3, (1,)))[0] != philox_words(3, 1, 1)[0] / 2**64
-
-
-def test_streams_seeds_and_steps_have_numbers_of_their_own():
-    keys = [(seed, stream, step) for seed in (0, 1, 2**32) for stream in ("step", "tokens") for step in (0, 1)]
-    first = {float(torch.rand(1, generator=generator_for(*key))) for key in keys}
-    assert len(first) == len(keys)
-    assert torch.rand(1, generator=generator_for(3, "step", 7)) == torch.rand(1, generator=generator_for(3, "step", 7))

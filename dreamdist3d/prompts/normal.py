@@ -1,6 +1,5 @@
-"""Random numbers that a seed alone decides: whatever the machine, the device, or how often work stopped."""
+"""Standard normal numbers that are the same on every machine, device and library version."""
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,12 +33,3 @@ def _uniform(seed: int, stream: int, count: int) -> np.ndarray:
     """Doubles strictly between 0 and 1: the middles of 2^53 equal cells."""
     raw = np.random.Philox(key=np.array([seed, stream], dtype=np.uint64)).random_raw(count)
     return ((raw >> np.uint64(11)).astype(np.float64) + 0.5) * _TO_UNIT
-
-
-def generator_for(seed: int, stream: str, index: int = 0) -> torch.Generator:
-    """A CPU generator for the `index`-th item of a named stream.
-
-    Hashed, because torch's generator reads only 32 bits of a seed and neighbouring sums would collide.
-    """
-    digest = hashlib.sha256(f"{stream}:{seed}:{index}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:4], "little"))
