@@ -1,17 +1,16 @@
 """Run configurations: YAML and key=value overrides into typed dataclasses, in threestudio's words."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+import yaml
 
 from dreamdist3d.choices import Device, MeshFormat, PresetName
-from dreamdist3d.errors import UserError
+from dreamdist3d.errors import UserError, clipped, shown
 from dreamdist3d.guidance.config import GuidanceConfig
 from dreamdist3d.lift.config import (
     BackgroundConfig,
@@ -22,7 +21,11 @@ from dreamdist3d.lift.config import (
     OptimizerConfig,
     RendererConfig,
 )
-from dreamdist3d.typed import accepts, annotation_of, build, unknown_key
+from dreamdist3d.typed import accepts, annotation_of, build, demand, unknown_key
+from dreamdist3d.yamls import parse_yaml, resolved
+
+_DRAW_SEEDS = 2**32
+_SEEDS = 2**53  # what every program can read back from JSON
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,11 @@ class PromptProcessorConfig:
     draw_seed: int | None = None
     antithetic: bool = False
     negative_prompt: str = ""
+
+    def __post_init__(self) -> None:
+        demand(0 <= self.gamma < 1000, "gamma", self.gamma, "from 0 to below 1000")
+        seed = self.draw_seed
+        demand(seed is None or 0 <= seed < _DRAW_SEEDS, "draw_seed", seed, "null, or a whole number from 0 to 2^32")
 
     @property
     def files(self) -> list[str]:
@@ -80,6 +88,10 @@ class TrainerConfig:
     max_steps: int = 10_000
     checkpoint_every: int = 500
     log_every: int = 10
+
+    def __post_init__(self) -> None:
+        for name in ("max_steps", "checkpoint_every", "log_every"):
+            demand(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
 
 
 @dataclass(frozen=True)
@@ -118,6 +130,7 @@ class RunConfig:
     export: ExportConfig = field(default_factory=ExportConfig)
 
     def __post_init__(self) -> None:
+        demand(0 <= self.seed < _SEEDS, "seed", self.seed, "a whole number from 0 to 2^53")
         self.lift()  # checks what holds between sections
 
     def lift(self) -> LiftConfig:
@@ -135,21 +148,19 @@ class RunConfig:
 
 
 def load_config(name: str, overrides: Sequence[str] = ()) -> RunConfig:
-    """Read a YAML file over the defaults, apply `key=value` overrides over both, resolve `${...}`, check every type.
+    """Read a YAML file over the defaults, apply `key=value` overrides over both, check every value.
+
+    A `${other.key}` in either stands for what that key holds.
 
     Raises:
-        UserError: no such file, not YAML, an unknown key, a wrong type, an interpolation that leads nowhere.
+        UserError: no such file, not YAML, an unknown key, a wrong type or range, a `${...}` that names no key.
     """
     path = find_config(name)
     where = f"{path} and the command line" if overrides else str(path)
     tree = _merged(asdict(RunConfig()), _read(path))
     for override in overrides:
         tree = _merged(tree, _parsed(override))
-    try:
-        values = OmegaConf.to_container(OmegaConf.create(tree), resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        raise UserError(f"{where}: {_one_line(error)}") from error
-    return build(RunConfig, values, where)
+    return build(RunConfig, resolved(tree, where), where)
 
 
 def find_config(name: str) -> Path:
@@ -165,12 +176,13 @@ def find_config(name: str) -> Path:
             return path
     known = sorted(p.relative_to(shipped).as_posix() for p in shipped.rglob("*.yaml")) if shipped else []
     listed = f" Shipped are: {', '.join(known)}." if known else ""
-    raise UserError(f"there is no configuration {name}, neither as given nor under configs/.{listed}")
+    raise UserError(f"there is no configuration {clipped(name)}, neither as given nor under configs/.{listed}")
 
 
 def to_yaml(config: RunConfig) -> str:
     """The resolved configuration, as `load_config` reads it back."""
-    return OmegaConf.to_yaml(OmegaConf.create(asdict(config)))
+    plain = json.loads(json.dumps(asdict(config)))  # without tuples
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120)
 
 
 def _shipped_folder() -> Path | None:
@@ -182,9 +194,10 @@ def _shipped_folder() -> Path | None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values = OmegaConf.to_container(OmegaConf.load(path))
-    except (OSError, UnicodeDecodeError, YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"{path} cannot be read as YAML: {_one_line(error)}") from error
+        values = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as YAML: {error}") from error
+    values = {} if values is None else values
     if not isinstance(values, dict):
         raise UserError(f"{path} is not a configuration: it must hold `key: value` lines, as the shipped ones do.")
     return values
@@ -194,7 +207,7 @@ def _parsed(override: str) -> dict[str, Any]:
     """`a.b=value` as {"a": {"b": value}}."""
     key, equals, text = override.partition("=")
     if not (key and equals):
-        raise UserError(f"the override {override!r} is not of the form key=value, e.g. trainer.max_steps=300.")
+        raise UserError(f"the override {shown(override)} is not of the form key=value, e.g. trainer.max_steps=300.")
     annotation = annotation_of(RunConfig, key)
     if annotation is None:
         raise unknown_key(RunConfig, key, "the command line")
@@ -211,16 +224,12 @@ def _override_value(text: str, annotation: Any, override: str) -> Any:
         # Words for a text are taken as they are: YAML would make a number of tag=007 and a map of "a: b".
         return text
     try:
-        return OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]
-    except (YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"the override {override!r} cannot be read: {_one_line(error)}") from error
+        return parse_yaml(text)
+    except ValueError as error:
+        raise UserError(f"the override {shown(override)} cannot be read: {error}") from error
 
 
 def _merged(base: Any, over: Any) -> Any:
     if not (isinstance(base, dict) and isinstance(over, dict)):
         return over
     return base | {key: _merged(base.get(key), value) for key, value in over.items()}
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -4,15 +4,18 @@ Every complaint is one line that names the full dotted key.
 """
 
 import difflib
+import math
+import sys
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from dreamdist3d.errors import UserError
+from dreamdist3d.errors import UserError, clipped, shown
 
 T = TypeVar("T")
 
+_LARGEST = 2**63
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "null"}
 
 
@@ -31,6 +34,16 @@ def build(cls: type[T], values: Any, where: str) -> T:
     for key in _unknown_keys(cls, values, ""):
         raise unknown_key(cls, key, where)
     return _section(cls, values, "", where)
+
+
+def demand(valid: bool, key: str, value: object, wanted: str) -> None:
+    """What a dataclass asks of its values in `__post_init__`; `build` adds the section and the file.
+
+    Raises:
+        ValueError: it is not so; one line.
+    """
+    if not valid:
+        raise ValueError(f"{key}={shown(value)} does not work; it must be {wanted}.")
 
 
 def annotation_of(cls: type, key: str) -> Any:
@@ -56,7 +69,7 @@ def known_keys(cls: type, prefix: str = "") -> Iterator[str]:
 
 def nearest_key(cls: type, key: str) -> str | None:
     """The known key most like `key`: first one with the same last name, then one spelt alike."""
-    known = list(known_keys(cls))
+    known, key = list(known_keys(cls)), clipped(key)
     name = key.rpartition(".")[2]
     same_name = [k for k in known if k.rpartition(".")[2] == name]
     return next(iter(difflib.get_close_matches(key, same_name or known, n=1, cutoff=0.0 if same_name else 0.6)), None)
@@ -66,7 +79,7 @@ def unknown_key(cls: type, key: str, where: str) -> UserError:
     """The error for a dotted key that `cls` does not know."""
     near = nearest_key(cls, key)
     hint = f"Did you mean {near}?" if near else f"Known here: {', '.join(get_type_hints(cls))}."
-    return UserError(f"{where}: {key} is not a known key. {hint}")
+    return UserError(f"{where}: {clipped(key)} is not a known key. {hint}")
 
 
 def _unknown_keys(cls: type, values: Any, prefix: str) -> Iterator[str]:
@@ -139,13 +152,28 @@ def _sequence(origin: type, of: tuple[Any, ...], value: Any) -> Any:
 def _scalar(kind: type, value: Any) -> Any:
     # bool is an int to Python, and `true` for a number of steps is a slip.
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kind is float and is_number:
-        return float(value)
-    if kind is int and is_number and float(value).is_integer():
-        return int(value)
-    if kind in (int, float) or not isinstance(value, kind):
+    if is_number and kind in (int, float):
+        return _number(kind, value)
+    if kind in (int, float) or not isinstance(value, kind) or (kind is str and not _is_unicode(value)):
         raise _Mismatch
     return value
+
+
+def _number(kind: type, value: float) -> float:
+    """Finite, and such as every library can hold."""
+    if not (-_LARGEST < value < _LARGEST if kind is int else abs(value) <= sys.float_info.max):
+        raise _Mismatch
+    if kind is int and value != math.floor(value):
+        raise _Mismatch
+    return kind(value)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:  # half of a surrogate pair, which no file can hold
+        return False
+    return True
 
 
 def _alternatives(annotation: Any) -> tuple[Any, ...]:
@@ -166,4 +194,4 @@ def _describe(annotation: Any) -> str:
 
 
 def _wrong(key: str, wanted: str, value: Any, where: str) -> UserError:
-    return UserError(f"{where}: {key} wants {wanted}, but was given {value!r} ({type(value).__name__}).")
+    return UserError(f"{where}: {key} wants {wanted}, but was given {shown(value)} ({type(value).__name__}).")

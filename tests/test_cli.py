@@ -317,3 +317,9 @@ def _wait_for(path: Path, process: subprocess.Popen) -> None:
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("key", ["exp_root_dir", "resume"])
+def test_what_the_machine_refuses_is_one_short_line(key: str, failure) -> None:
+    line = failure(launch_main, "--config", MINI, "system.prompt_processor.prompt=a", f"{key}={'x' * 5000}")
+    assert "File name too long" in line and len(line) < 600

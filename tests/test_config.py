@@ -98,10 +98,10 @@ def test_interpolations(tmp_path: Path) -> None:
         ("system.device=tpu", ["system.device wants one of auto, cpu, cuda"]),
         ("trainer.max_steps", ["'trainer.max_steps' is not of the form key=value"]),
         ("=5", ["not of the form key=value"]),
-        ("tag=${nowhere}", ["nowhere"]),
-        ("seed=${", ["'seed=${' cannot be read"]),
+        ("tag=${nowhere}", ["tag refers to ${nowhere}", "no such key"]),
+        ("seed=${", ["seed='${' is refused"]),
         ("seed=[1", ["'seed=[1' cannot be read"]),
-        ("seed=???", ["Missing mandatory value: seed"]),
+        ("seed=???", ["seed wants a whole number"]),
         ("seed=", ["seed wants a whole number"]),
     ],
 )
@@ -173,3 +173,81 @@ def test_sections_that_do_not_fit_each_other_are_named(tmp_path):
     ):
         with pytest.raises(UserError, match=words):
             load_config("dreamdist3d/mini.yaml", [override])
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        *("trainer.max_steps=0", "trainer.max_steps=-5", "trainer.checkpoint_every=0", "trainer.log_every=0"),
+        *("system.renderer.occupancy_every=0", "data.resolution=[0,0]", "data.resolution=[]", "data.n_view=0"),
+        *("data.batch_views=[0,4]", "data.fovy_range_deg=[60,15]", "system.geometry.levels=[]", "seed=-1"),
+        *("system.geometry.radius=0", "system.background.color=[2,0,0]", "system.optimizer.lr=-1", "seed=.inf"),
+        *("system.prompt_processor.gamma=-1", "system.prompt_processor.draw_seed=-1", f"seed={'9' * 400}"),
+        *("system.optimizer.lr=.nan", f"system.optimizer.lr={'9' * 400}", f"system.optimizer.lr={'9' * 5000}"),
+        "tag=\ud800",
+    ],
+)
+def test_a_value_outside_its_range_is_one_short_line_that_names_it(override: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_config(SHIPPED[0], [override])
+    line = str(caught.value)
+    assert override.partition("=")[0].rpartition(".")[2] in line and "\n" not in line and len(line) < 600
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "${oc.env:HOME}",
+        "x-${oc.env:HOME}-y",
+        "${oc.decode:1}",
+        "${oc.create:{a:1}}",
+        "${${tag}}",
+        "${" * 500 + "}" * 500,
+    ]
+    + ["${name} ${", "${.seed}", "${tag:1}"],
+)
+def test_references_name_keys_and_nothing_else(value: str, tmp_path: Path) -> None:
+    for source in (
+        lambda: load_config(SHIPPED[0], [f"tag={value}"]),
+        lambda: load_config(write(tmp_path, f"tag: '{value}'")),
+    ):
+        with pytest.raises(UserError, match="tag.*(is refused|no such key)") as caught:
+            source()
+        assert "/root" not in str(caught.value) and len(str(caught.value)) < 600
+
+
+def test_references_in_a_circle_or_that_grow_without_end_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="circle"):
+        load_config(write(tmp_path, "tag: ${name}\nname: ${tag}\n"))
+    with pytest.raises(UserError, match="too large"):
+        load_config(write(tmp_path, f'tag: {"x" * 2000}\nname: "{"${tag}" * 600}"'))
+
+
+# Eight lists, each of eight times the one before it.
+_NAMES = "abcdefgh"
+_LAUGHS = "".join(f"{n}: &{n} [{','.join([f'*{_NAMES[i - 1]}' if i else 'x'] * 8)}]\n" for i, n in enumerate(_NAMES))
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        ("tag: " + "[" * 100 + "]" * 100, "nested"),
+        (_LAUGHS, "more than 1,000,000 values"),
+        ("tag: " + "x" * 2**21, "characters"),
+        ("tag: !!python/object/apply:os.system [id]", "could not determine a constructor"),
+        (f"seed: {'9' * 5000}", "cannot be read as YAML"),
+    ],
+)  # fmt: skip
+def test_a_hostile_file_is_one_line(text: str, part: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=part) as caught:
+        load_config(write(tmp_path, text))
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 3000
+
+
+def test_numbers_in_yaml_are_read_as_people_write_them(tmp_path: Path) -> None:
+    config = load_config(
+        write(tmp_path, "system: {optimizer: {lr: 1e-3, mlp_lr: .5}}\nseed: 1e2\nname: '2020-01-01'\n")
+    )
+    assert (config.system.optimizer.lr, config.system.optimizer.mlp_lr, config.seed) == (1e-3, 0.5, 100)
+    assert config.name == "2020-01-01" and load_config(write(tmp_path, "tag: 2020-01-01")).tag == "2020-01-01"

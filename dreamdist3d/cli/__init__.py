@@ -15,7 +15,7 @@ from dreamdist3d.cli.miniature import mini
 from dreamdist3d.cli.road import demo, evaluate, export, launch
 from dreamdist3d.cli.threestudio import threestudio
 from dreamdist3d.cli.weights import backbones, doctor
-from dreamdist3d.errors import UserError
+from dreamdist3d.errors import UserError, clipped, one_line
 
 app = SubcommandApp()
 for _command in (learn, sample, mix, inspect, convert, launch, batch, status, export, evaluate, demo, doctor):
@@ -40,8 +40,12 @@ def _guarded(command: Callable[[], None]) -> int:
     try:
         command()
     except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:  # what the machine refuses: a name too long, a file nobody may read, a disk that is gone
+        where = f": {clipped(str(error.filename))}" if error.filename else ""
+        print(f"error: {error.strerror or one_line(error)}{where}", file=sys.stderr)
+        return UserError.exit_code
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         return 130

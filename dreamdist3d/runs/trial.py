@@ -8,15 +8,12 @@ from pathlib import Path
 
 from dreamdist3d.config import PromptProcessorConfig, RunConfig
 from dreamdist3d.errors import UserError
-from dreamdist3d.files import ensure_folder, safe_name
+from dreamdist3d.files import ensure_folder, safe_name, sweep
+from dreamdist3d.runs.locks import LOCK, hold
 from dreamdist3d.runs.manifest import Manifest
 from dreamdist3d.typed import build
 
 _SEED_BITS = 31
-
-
-class Busy(UserError):
-    """Another process works in the folder."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +50,15 @@ class Trial:
     def locked(self) -> Iterator[None]:
         """Keep other processes out of the folder; the system frees it even when this one is killed.
 
+        What killed processes left half-written in it is removed.
+
         Raises:
             Busy: another process works there.
-            UserError: the folder cannot be written.
+            UserError: the folder cannot be written, or leads elsewhere.
         """
         ensure_folder(self.folder)
-        with (self.folder / ".lock").open("w") as file:
-            try:
-                _lock(file.fileno())
-            except BlockingIOError:
-                raise Busy(f"another process is at work in {self.folder}; wait for it or choose another tag.") from None
+        with hold(self.folder / LOCK):
+            sweep(self.folder)
             yield
 
 
@@ -134,11 +130,3 @@ def _recalled(processor: PromptProcessorConfig, trial: Trial) -> PromptProcessor
                 "put it back, or choose another tag for a new run."
             )
     return processor
-
-
-def _lock(descriptor: int) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows has no flock; there the folder's name alone keeps runs apart
-        return
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
