@@ -3,8 +3,8 @@
     python benchmarks/diversity_2d.py --out outputs/diversity            # pictures
     python benchmarks/diversity_2d.py --out outputs/diversity --three-d  # assets
 
-Methods: a prompt distribution with `low_rank` and with `diagonal` covariance, and textual inversion (K = 1),
-all with the same M, references, steps and noise. Prints a table and writes `diversity_2d.json`,
+Methods: prompt distributions, coupled and with the paper's objective (`low_rank` and `diagonal`), and textual
+inversion (K = 1), all with the same M, references, steps and noise. Prints a table and writes `diversity_2d.json`,
 `diversity_3d.json` and contact sheets into `--out`; what is there already is not made again.
 """
 
@@ -28,8 +28,9 @@ from study import averaged, in_rows
 
 METHODS = {
     "textual inversion": {"prompts": 1},
-    "diagonal": {"covariance": "diagonal"},
-    "low_rank": {"covariance": "low_rank"},
+    "diagonal": {"objective": "paper", "covariance": "diagonal"},
+    "low_rank": {"objective": "paper"},
+    "coupled": {},
 }
 
 

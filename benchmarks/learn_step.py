@@ -46,6 +46,7 @@ class Options:
         threads: of torch.
         size: pixels; left out, the model's own.
         covariance: of the draws.
+        objective: of the learning; `coupled` takes S x B pictures of one draw each, as many samples of the UNet.
         precision: auto, fp32 or bf16.
         compile: compile the UNet.
         checkpointing: recompute activations in the backward pass.
@@ -63,6 +64,7 @@ class Options:
     threads: int = os.cpu_count() or 1
     size: int | None = None
     covariance: Literal["low_rank", "diagonal"] = "low_rank"
+    objective: Literal["coupled", "paper"] = "paper"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: bool = False
     checkpointing: bool = False
@@ -105,9 +107,8 @@ def main() -> None:
 
 def measure(options: Options, backbone: Backbone, references: ReferenceImages) -> dict[str, Any]:
     """All figures; the two steps alternate, so that whatever else the machine does is shared by both."""
-    config = LearnConfig(
-        prompts=options.k, tokens=options.m, samples=options.s, batch=options.batch, covariance=options.covariance
-    )
+    samples, batch = (1, options.s * options.batch) if options.objective == "coupled" else (options.s, options.batch)
+    config = LearnConfig(options.objective, options.k, options.m, samples, batch, covariance=options.covariance)
     watch = Stopwatch(options.device)
     # A copy, so that only our own calls of the UNet are counted as parts.
     learner = Learner(own := replace(backbone), encode_references(backbone, references.pixels), config)

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from dreamdist3d.backbones import Backbone
 from dreamdist3d.prompts import LearnConfig, SoftPromptEncoder
+from dreamdist3d.prompts.learning.coupling import shuffled_rounds
 from dreamdist3d.prompts.learning.images import read_picture
-from dreamdist3d.prompts.learning.learner import batch_indices
 from dreamdist3d.randomness import generator_for
 
 
@@ -67,7 +67,8 @@ class NaiveStep:
         return F.mse_loss(predicted.float(), target.repeat_interleave(config.samples, 0)) + config.ortho * overlap
 
     def _encode_pictures(self, generator: torch.Generator) -> Tensor:
-        chosen = batch_indices(len(self._pictures), self._config.batch, self.step, self._config.seed)
+        first, count = self.step * self._config.batch, len(self._pictures)
+        chosen = shuffled_rounds(count, first, first + self._config.batch, self._config.seed)
         pixels = np.stack([read_picture(self._pictures[index], self._size) for index in chosen])
         vae = self._backbone.vae
         with torch.no_grad():

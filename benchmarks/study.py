@@ -39,7 +39,8 @@ def train(references: Path, path: Path, settings: dict[str, Any]) -> None:
     if not path.exists():
         backbone = load_backbone("mini")
         images = load_references(references, backbone.image_size)
-        learn(backbone, images, replace(preset_for(backbone), **settings), path)
+        preset = preset_for(backbone, settings.get("objective", "coupled"))
+        learn(backbone, images, replace(preset, **settings), path)
 
 
 def lift_batch(folder: Path, distribution: Path, count: int, workers: int, first: int = 0, *words: str) -> list[Path]:

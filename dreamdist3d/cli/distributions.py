@@ -17,14 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LearnSettings:
-    """Settings of Algorithm 1; those left out take the backbone's preset."""
+    """Settings of learning; those left out take the backbone's preset."""
 
+    objective: Literal["coupled", "paper"] | None = None
+    """coupled: each draw belongs to a picture, and decides it. paper: Algorithm 1 as published, which is also what a
+    diagonal covariance is learned with."""
     prompts: int | None = None
     """K, the prompts that span the distribution; 1 is textual inversion."""
     tokens: int | None = None
     """M, learned vectors in each prompt."""
     samples: int | None = None
-    """S, draws per image and step."""
+    """S, draws per image and step; the coupled objective has one."""
     batch: int | None = None
     """Images per step."""
     steps: int | None = None
@@ -89,7 +92,8 @@ def learn(
     if processes.leads:
         for path, reason in references.skipped:
             print(f"skipped {path}: {reason}", file=sys.stderr)
-    config = replace(preset_for(model), **given(settings))
+    objective = settings.objective or ("paper" if settings.covariance == "diagonal" else "coupled")
+    config = replace(preset_for(model, objective), **given(settings))
     steps = Execution(execution.precision, execution.compile, checkpointing=execution.low_vram)
     learn(model, references, config, out, restart, steps)
     if processes.leads:

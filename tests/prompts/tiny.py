@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,7 +15,8 @@ from dreamdist3d.prompts import LearnConfig
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 WORDS = ("a", "photo", "of", "cat", "dog", "red", "at", "night", "front", "view")
 WIDTH, LENGTH = 16, 16
-CONFIG = LearnConfig(prompts=3, tokens=2, samples=2, batch=4, steps=12, lr=1e-2, prefix="a photo of", seed=5)
+CONFIG = LearnConfig(prompts=3, tokens=2, batch=8, steps=12, lr=1e-2, prefix="a photo of", seed=5)
+PAPER = replace(CONFIG, objective="paper", samples=2, batch=4)
 
 
 def tiny_tokenizer(folder: Path, pad: str = EOS) -> CLIPTokenizer:

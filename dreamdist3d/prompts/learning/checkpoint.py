@@ -65,7 +65,8 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
     def _differences(self, state: dict[str, Any]) -> list[str]:
-        kept = state["config"]
+        # Checkpoints from before there was a choice are of the paper's objective.
+        kept = {"objective": "paper", **state["config"]}
         found = [
             f"{name} ({kept.get(name)!r})"
             for name, ours in asdict(self._config).items()

@@ -28,7 +28,7 @@ def learn(
     restart: bool = False,
     execution: Execution = DEFAULT_EXECUTION,
 ) -> PromptDistribution:
-    """Learn the distribution of `references` and write it to `out` (DreamDistribution, Algorithm 1).
+    """Learn the distribution of `references` and write it to `out`.
 
     Goes on from `<out>.ckpt` if there is one. Interrupted and resumed equals uninterrupted, bit by bit,
     on one machine's CPU. Processes that `accelerate launch` started learn it together, and rank 0 writes.

@@ -1,4 +1,4 @@
-"""One step of Algorithm 1 (DreamDistribution), and the state it carries from step to step."""
+"""One step of learning, and the state it carries from step to step."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ from torch import Tensor
 
 from dreamdist3d.backbones import Backbone
 from dreamdist3d.prompts.encoder import SoftPromptEncoder
+from dreamdist3d.prompts.learning.coupling import Coupling, shuffled_rounds
 from dreamdist3d.prompts.learning.images import ReferenceLatents
 from dreamdist3d.prompts.learning.objective import StepDraws, objective
 from dreamdist3d.prompts.learning.processes import ALONE, Processes
@@ -40,6 +41,7 @@ class Learner:
         self._encoder = SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder)
         hidden_shape = config.prompts, self._encoder.max_length, self._encoder.width
         self._omega_shape = omega_shape(config.covariance, hidden_shape)
+        self._coupling = Coupling(latents.mean, config.prompts) if config.objective == "coupled" else None
         shape = (config.prompts, config.tokens, self._encoder.width)
         tokens = torch.randn(shape, generator=generator_for(config.seed, "tokens")) * INIT_STD
         self.tokens = tokens.to(backbone.device).requires_grad_()  # [K, M, d]
@@ -86,22 +88,15 @@ class Learner:
         """This process's part of the step's randomness, all of which every process draws."""
         config = self._config
         generator = generator_for(config.seed, "step", self.step)
-        chosen = batch_indices(len(self._latents), config.batch, self.step, config.seed)
+        if self._coupling is None:
+            first = self.step * config.batch
+            chosen = shuffled_rounds(len(self._latents), first, first + config.batch, config.seed)
+        else:
+            chosen, omega = self._coupling.draw(config.batch, self.step, config.seed)
         latents = self._latents.sample(chosen, generator)
         noise = torch.randn(latents.shape, generator=generator).to(latents.dtype)
         timesteps = torch.randint(len(self._backbone.alphas_cumprod), (config.batch,), generator=generator)
-        omega = torch.randn((config.batch, config.samples, *self._omega_shape), generator=generator)
+        if self._coupling is None:
+            omega = torch.randn((config.batch, config.samples, *self._omega_shape), generator=generator)
         parts = (part[self._share].to(self._backbone.device) for part in (latents, noise, timesteps, omega))
         return StepDraws(*parts)
-
-
-def batch_indices(count: int, batch: int, step: int, seed: int) -> list[int]:
-    """The `step`-th batch out of `count` items: endless shuffled rounds, each item once a round, any batch size."""
-    rounds: dict[int, list[int]] = {}
-    chosen = []
-    for position in range(step * batch, (step + 1) * batch):
-        number, place = divmod(position, count)
-        if number not in rounds:
-            rounds[number] = torch.randperm(count, generator=generator_for(seed, "round", number)).tolist()
-        chosen.append(rounds[number][place])
-    return chosen

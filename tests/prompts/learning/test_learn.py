@@ -15,7 +15,7 @@ from dreamdist3d.errors import UserError
 from dreamdist3d.prompts import LearnConfig, PromptDistribution, SoftPromptEncoder, learn, load_references, preset_for
 from dreamdist3d.prompts.learning.images import encode_references
 from dreamdist3d.prompts.learning.learner import Learner
-from tests.prompts.tiny import CONFIG, WIDTH, tiny_text_encoder, tiny_tokenizer, write_pictures
+from tests.prompts.tiny import CONFIG, PAPER, WIDTH, tiny_text_encoder, tiny_tokenizer, write_pictures
 
 
 def test_learning_writes_a_distribution_and_nothing_else(backbone, references, out):
@@ -30,10 +30,10 @@ def test_learning_writes_a_distribution_and_nothing_else(backbone, references, o
     assert torch.isfinite(read.moments(SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder)).sigma).all()
 
 
-@pytest.mark.parametrize("covariance", ["low_rank", "diagonal"])
+@pytest.mark.parametrize("config", [CONFIG, PAPER, replace(PAPER, covariance="diagonal")])
 @pytest.mark.slow
-def test_the_loss_falls(backbone, references, covariance):
-    config = replace(CONFIG, covariance=covariance, lr=0.05)
+def test_the_loss_falls(backbone, references, config):
+    config = replace(config, lr=0.05)
     learner = Learner(backbone, encode_references(backbone, references.pixels), config)
     losses = [learner.advance() for _ in range(150)]
     assert sum(losses[-30:]) < 0.9 * sum(losses[:30])
@@ -59,8 +59,9 @@ def test_equal_seeds_make_equal_files_and_other_seeds_others(backbone, reference
 @pytest.mark.parametrize("images,batch", [(1, 4), (5, 1), (3, 16)])
 def test_any_number_of_images_and_any_batch(tmp_path, backbone, out, images, batch):
     references = load_references(write_pictures(tmp_path / "some", images), 8)
-    learn(backbone, references, replace(CONFIG, batch=batch, steps=2), out)
-    assert backbone.calls == [(2 * batch, 2, 4, 4)] * 2
+    for config in (CONFIG, PAPER):
+        learn(backbone, references, replace(config, batch=batch, steps=2), out)
+    assert backbone.calls == [(batch, 2, 4, 4)] * 2 + [(2 * batch, 2, 4, 4)] * 2
 
 
 def test_pictures_of_mixed_sizes_and_aspect_ratios_learn_together(tmp_path, backbone, out):
@@ -73,7 +74,7 @@ def test_pictures_of_mixed_sizes_and_aspect_ratios_learn_together(tmp_path, back
 
 
 def test_a_single_prompt_learns_without_nan(backbone, references, out):
-    made = learn(backbone, references, replace(CONFIG, prompts=1, covariance="diagonal"), out)
+    made = learn(backbone, references, replace(PAPER, prompts=1, covariance="diagonal"), out)
     assert made.tokens.shape == (1, 2, WIDTH)
     encoder = SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder)
     assert torch.equal(made.draw(1, 2.0).embed(made.moments(encoder)), made.moments(encoder).mu)
@@ -170,7 +171,8 @@ def test_a_prompt_that_is_too_long_stops_before_the_first_step(backbone, referen
     "setting",
     [
         *[{name: 0} for name in ("prompts", "tokens", "samples", "batch", "steps", "lr", "min_snr_gamma")],
-        *[{"lr": float("nan")}, {"ortho": -1.0}, {"seed": -1}, {"covariance": "full"}],
+        *[{"lr": float("nan")}, {"ortho": -1.0}, {"seed": -1}, {"covariance": "full"}, {"objective": "mean"}],
+        *[{"covariance": "diagonal"}, {"samples": 2}],
     ],
     ids=str,
 )
@@ -180,6 +182,19 @@ def test_settings_out_of_range_are_named(setting):
 
 
 def test_the_preset_follows_the_backbones_size(backbone):
-    assert preset_for(backbone) == LearnConfig(steps=250, lr=5e-3, ortho=5e-3, batch=16, samples=2)
+    assert preset_for(backbone) == LearnConfig(steps=250, lr=5e-3, ortho=5e-3, batch=32)
     backbone.image_size = 512
     assert preset_for(backbone) == LearnConfig()
+
+
+@pytest.mark.parametrize("size", [8, 512])
+def test_both_objectives_ask_as_much_of_the_unet(backbone, size):
+    backbone.image_size = size
+    ours, papers = preset_for(backbone), preset_for(backbone, "paper")
+    assert ours.batch == papers.batch * papers.samples and papers.samples > 1
+    assert replace(papers, objective="coupled", samples=1, batch=ours.batch) == ours
+
+
+def test_the_papers_objective_stands_in_the_file(backbone, references, out):
+    assert learn(backbone, references, CONFIG, out).metadata["objective"] == "coupled"
+    assert learn(backbone, references, PAPER, out).metadata["objective"] == "paper"

@@ -57,7 +57,7 @@ def reference_loss(backbone, features, draws, config):
 def test_loss_and_gradient_are_the_papers(tmp_path, covariance, prediction_type, min_snr_gamma):
     backbone = TinyBackbone(tmp_path, prediction_type, torch.float64)
     config = LearnConfig(
-        prompts=K, tokens=M, samples=S, batch=B, ortho=0.5, covariance=covariance, min_snr_gamma=min_snr_gamma
+        "paper", K, M, samples=S, batch=B, ortho=0.5, covariance=covariance, min_snr_gamma=min_snr_gamma
     )
     encoder = SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder)
     tokens = torch.randn(K, M, WIDTH, generator=torch.Generator().manual_seed(1), dtype=torch.float64).requires_grad_()

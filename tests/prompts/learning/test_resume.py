@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from dreamdist3d.errors import Stopped, UserError
 from dreamdist3d.prompts import learn, load_references
-from tests.prompts.tiny import CONFIG, TinyBackbone, write_pictures
+from tests.prompts.tiny import CONFIG, PAPER, TinyBackbone, write_pictures
 
 ROOT = Path(__file__).parents[3]
 
@@ -30,15 +31,18 @@ def stopping_at(backbone, call, number=signal.SIGINT):
     return backbone
 
 
+@pytest.mark.parametrize(
+    "config", [CONFIG, PAPER, replace(CONFIG, batch=5, prompts=7)], ids=["coupled", "paper", "odd"]
+)
 @pytest.mark.parametrize("stop_at,number", [(0, signal.SIGINT), (1, signal.SIGTERM), (7, signal.SIGINT)])
-def test_interrupted_and_resumed_equals_uninterrupted(tmp_path, references, out, stop_at, number):
+def test_interrupted_and_resumed_equals_uninterrupted(tmp_path, references, out, stop_at, number, config):
     whole = tmp_path / "whole.safetensors"
-    learn(TinyBackbone(tmp_path / "t"), references, CONFIG, whole)
+    learn(TinyBackbone(tmp_path / "t"), references, config, whole)
     with pytest.raises(Stopped, match=rf"step {stop_at + 1} of 12.*the same command goes on"):
-        learn(stopping_at(TinyBackbone(tmp_path / "t"), stop_at, number), references, CONFIG, out)
+        learn(stopping_at(TinyBackbone(tmp_path / "t"), stop_at, number), references, config, out)
     assert [p.name for p in out.parent.iterdir()] == ["d.safetensors.ckpt"]
     resumed = TinyBackbone(tmp_path / "t")
-    learn(resumed, references, CONFIG, out)
+    learn(resumed, references, config, out)
     assert len(resumed.calls) == 12 - stop_at - 1
     assert out.read_bytes() == whole.read_bytes()
 
@@ -60,7 +64,7 @@ def halting(*arguments, **named):
             time.sleep(0.01)
     return predict(*arguments, **named)
 backbone.predict = halting
-config = LearnConfig(prompts=3, tokens=2, samples=2, batch=4, steps=30, lr=1e-2, seed=5)
+config = LearnConfig(prompts=3, tokens=2, batch=8, steps=30, lr=1e-2, seed=5)
 try:
     for out in sys.argv[2:]:
         learn(backbone, load_references(folder / "pictures", 8), config, Path(out))
@@ -152,6 +156,20 @@ def test_fewer_steps_than_are_behind_are_refused(tmp_path, references, out):
     interrupted(tmp_path, references, out)
     with pytest.raises(UserError, match=r"is at step 5, beyond --steps 4.*--restart"):
         learn(TinyBackbone(tmp_path / "tokenizer"), references, replace(CONFIG, steps=4), out)
+
+
+def test_a_checkpoint_from_before_there_was_a_choice_is_the_papers(tmp_path, references, out):
+    with pytest.raises(Stopped):
+        learn(stopping_at(TinyBackbone(tmp_path / "tokenizer"), 4), references, PAPER, out)
+    checkpoint = out.with_name("d.safetensors.ckpt")
+    state = torch.load(checkpoint, weights_only=True)
+    del state["config"]["objective"]
+    torch.save(state, checkpoint)
+    with pytest.raises(UserError, match=r"objective \('paper'\), .* differ"):
+        learn(TinyBackbone(tmp_path / "tokenizer"), references, CONFIG, out)
+    backbone = TinyBackbone(tmp_path / "tokenizer")
+    learn(backbone, references, PAPER, out)
+    assert len(backbone.calls) == 7
 
 
 def test_restart_forgets_the_checkpoint(tmp_path, references, out):
