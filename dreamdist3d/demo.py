@@ -1,15 +1,18 @@
 """The whole road in miniature: references, a distribution, fresh draws, assets, meshes, a report."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dreamdist3d.backbones import load_backbone
 from dreamdist3d.config import load_config
+from dreamdist3d.errors import Stopped
 from dreamdist3d.eval import evaluate
 from dreamdist3d.files import safe_name
 from dreamdist3d.mini.references import write_references
 from dreamdist3d.prompts import learn, load_references, preset_for
 from dreamdist3d.runs.batch import BatchOptions, held, open_batch, work_off
+from dreamdist3d.stopping import StopSignal
 
 CONFIG = "dreamdist3d/mini.yaml"
 REFERENCES = 20
@@ -42,12 +45,23 @@ def demo(out: Path, runs: int, family: str, say: Callable[[str], None]) -> Path:
     say(f"2/4 learning their prompt distribution: {distribution}")
     if not distribution.exists():
         backbone = load_backbone("mini")
-        learn(backbone, load_references(references, backbone.image_size), preset_for(backbone), distribution)
+        with _stopping("learning"):
+            learn(backbone, load_references(references, backbone.image_size), preset_for(backbone), distribution)
     say(f"3/4 {runs} fresh draws, each lifted to 3D: {out / name}")
-    _lift(out / name, distribution, runs)
+    with _stopping("the lifts"):
+        _lift(out / name, distribution, runs)
     say("4/4 scoring")
     evaluate([out / name], references, out / "report")
     return out / "report" / "report.html"
+
+
+@contextmanager
+def _stopping(step: str) -> Iterator[None]:
+    """A stop that comes too late for a step, which then ends well, keeps the next one from beginning."""
+    with StopSignal() as stop:
+        yield
+    if stop.requested:
+        raise Stopped(f"stopped after {step}; the same command goes on from there.")
 
 
 def _lift(folder: Path, distribution: Path, runs: int) -> None:

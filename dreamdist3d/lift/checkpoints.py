@@ -3,10 +3,12 @@
 import io
 import os
 import zipfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dreamdist3d.errors import UserError
 from dreamdist3d.files import write_atomic
@@ -38,7 +40,7 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
 
     Raises:
         UserError: missing.
-        DamagedCheckpoint: not a whole checkpoint.
+        DamagedCheckpoint: not a whole checkpoint, or one with numbers that are not finite.
     """
     try:
         with zipfile.ZipFile(path) as archive:  # torch itself does not look at the checksums it writes
@@ -53,7 +55,23 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         raise DamagedCheckpoint(f"checkpoint {path} is damaged: {line}") from error
     if not isinstance(state, dict) or not {"step", "seed", "field", "occupancy", "optimizer"} <= state.keys():
         raise DamagedCheckpoint(f"checkpoint {path} is damaged, or none of a lift: it lacks the field or its step.")
+    if not all_finite(_tensors(state)):
+        raise DamagedCheckpoint(f"checkpoint {path} is damaged: it holds numbers that are not finite.")
     return state
+
+
+def all_finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether all their numbers are finite; asked without a mask as large as they are, and of the device once."""
+    extremes = [torch.stack(t.aminmax()).cpu() for t in tensors if t.is_floating_point() and t.numel()]
+    return all(bool(torch.isfinite(pair).all()) for pair in extremes)
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(part)
 
 
 def last_readable(path: Path) -> Path | None:

@@ -1,8 +1,8 @@
 """The optimisation of fields under a guidance: one, or several in step; logged, checkpointed, resumable."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class Asset:
         seed: step n draws all its randomness from (seed, n): a resumed run equals an uninterrupted one.
         resume: a checkpoint to go on from.
         on_step: told the number of finished steps after each.
+        identity: what it is lifted from, by name (such as the draw): kept in checkpoints, and checked in `resume`.
     """
 
     guidance: Any
@@ -40,6 +41,7 @@ class Asset:
     seed: int
     resume: Path | None = None
     on_step: Callable[[int], None] = lambda step: None
+    identity: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def checkpoint(self) -> Path:
@@ -67,7 +69,7 @@ def lift(
 
     Raises:
         Stopped: on Ctrl-C or SIGTERM, after a checkpoint.
-        UserError: the loss is not finite (the last checkpoint is kept), or the checkpoint does not fit.
+        UserError: the loss or a gradient is not finite (the last checkpoint is kept), or the checkpoint does not fit.
     """
     (outcome,) = lift_together(config, [Asset(guidance, folder, seed, resume, on_step)], _one_by_one, device)
     if isinstance(outcome, UserError):
@@ -122,7 +124,7 @@ class _Member:
 
         self.asset, self.config, self.error = asset, config, None
         self.values: dict[str, float] = {}
-        self.state = LiftState(config, asset.seed, device)
+        self.state = LiftState(config, asset.seed, device, asset.identity)
         if asset.resume is not None:
             with self.failing():
                 self.state.load(asset.resume)
@@ -139,6 +141,12 @@ class _Member:
             yield
         except UserError as error:
             self.error = error
+        except FloatingPointError as error:
+            path = self.asset.checkpoint
+            kept = f"{path} keeps the last good state" if path.exists() else "no checkpoint was due yet"
+            self.error = UserError(
+                f"{error} is not finite at step {self.state.step}; {kept}. Try a lower system.optimizer.lr."
+            )
 
     def keep(self, now: bool) -> None:
         """Log a finished step, and write a checkpoint when one is due, or `now`."""
@@ -155,28 +163,23 @@ class _Member:
 
 
 def _advance(members: Sequence[_Member], together: Together) -> None:
-    """One step of each; a member whose loss is not finite keeps its error and its weights."""
+    """One step of each; a member whose loss or gradient is not finite keeps its error and its weights."""
     totals = []
     with ExitStack() as stack:
         steps = [stack.enter_context(member.state.rendered()) for member in members]
         losses = together([member.asset.guidance for member in members], [step.renders for step in steps])
         for member, step, loss in zip(members, steps, losses, strict=True):
             with member.failing():
-                total, member.values = _finite(member, *step.losses(loss))
+                total, member.values = step.losses(loss)
+                if not torch.isfinite(total):
+                    raise FloatingPointError("the loss")
                 totals.append(total)
     if totals:
         torch.stack(totals).sum().backward()
     for member in members:
         if member.error is None:
-            member.state.descend()
-
-
-def _finite(member: _Member, total: Tensor, values: dict[str, float]) -> tuple[Tensor, dict[str, float]]:
-    if not torch.isfinite(total):
-        path = member.asset.checkpoint
-        kept = f"{path} keeps the last good state" if path.exists() else "no checkpoint was due yet"
-        raise UserError(f"the loss is not finite at step {member.state.step}; {kept}. Try a lower system.optimizer.lr.")
-    return total, values
+            with member.failing():
+                member.state.descend()
 
 
 def _one_by_one(guidances: Sequence[Guidance], renders: Sequence[Renders]) -> list[Tensor]:
@@ -198,12 +201,14 @@ def _how_to_go_on(members: Sequence[_Member]) -> str:
     return f"stopped at step {first.state.step} of {steps}; {len(members)} runs kept a checkpoint."
 
 
-def load_field(checkpoint: Path, config: LiftConfig, device: str = "cpu") -> Field:
+def load_field(
+    checkpoint: Path, config: LiftConfig, device: str = "cpu", identity: Mapping[str, str] | None = None
+) -> Field:
     """The field of a checkpoint that `lift` wrote.
 
     Raises:
-        UserError: missing, damaged, or of another geometry.
+        UserError: missing, damaged, of another geometry, or of an asset of another identity.
     """
-    state = LiftState(config, 0, device)
+    state = LiftState(config, 0, device, identity)
     state.load(checkpoint)
     return state.field

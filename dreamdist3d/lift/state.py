@@ -1,6 +1,6 @@
 """One asset in the making: field, optimiser and occupancy grid, and a step of them in two halves."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,28 +10,33 @@ from torch import Tensor
 
 from dreamdist3d.errors import UserError
 from dreamdist3d.lift.cameras import CameraRanges, Cameras, sample_cameras
-from dreamdist3d.lift.checkpoints import read_checkpoint, write_checkpoint
+from dreamdist3d.lift.checkpoints import all_finite, read_checkpoint, write_checkpoint
 from dreamdist3d.lift.config import DataConfig, LiftConfig
 from dreamdist3d.lift.field import Field
 from dreamdist3d.lift.losses import regularisers
 from dreamdist3d.lift.occupancy import OccupancyGrid
 from dreamdist3d.lift.render import Rendering, render
 from dreamdist3d.lift.renders import Renders
+from dreamdist3d.randomness import generator_for
 
 
 class LiftState:
-    """What a checkpoint holds. Step n draws all its randomness from (seed, n)."""
+    """What a checkpoint holds. Step n draws all its randomness from (seed, n).
 
-    def __init__(self, config: LiftConfig, seed: int, device: str) -> None:
-        self.config, self.seed, self.step = config, seed, 0
-        self.field = Field(config.geometry, torch.Generator().manual_seed(seed)).to(device)
+    Args:
+        config: of the lift.
+        seed: of the field's first weights and of every step.
+        device: where the field lives.
+        identity: what the asset is lifted from, by name; a checkpoint of anything else is refused.
+    """
+
+    def __init__(self, config: LiftConfig, seed: int, device: str, identity: Mapping[str, str] | None = None) -> None:
+        self.config, self.seed, self.step, self.identity = config, seed, 0, dict(identity or {})
+        self.field = Field(config.geometry, generator_for(seed, "field")).to(device)
         self.occupancy = OccupancyGrid(config.renderer, config.geometry.radius).to(device)
         mlp = [*self.field.inner.parameters(), *self.field.outer.parameters()]
         self.optimizer = torch.optim.Adam(
-            [
-                {"params": list(self.field.grids), "base_lr": config.optimizer.lr},
-                {"params": mlp, "base_lr": config.optimizer.mlp_lr},
-            ],
+            [{"params": list(self.field.grids)}, {"params": mlp}],
             betas=(0.9, 0.99),
             eps=1e-15,
         )
@@ -44,7 +49,7 @@ class LiftState:
     @contextmanager
     def rendered(self) -> Iterator["Step"]:
         """The first half of a step: the field rendered, its graph alive, its grids summed once for all queries."""
-        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.step) % 2**63)
+        generator = generator_for(self.seed, "lift", self.step)
         self.field.set_progress(self.progress)
         self._set_rates()
         with self.field.cached() as field:
@@ -55,7 +60,13 @@ class LiftState:
             yield Step(self, rendering, Renders(rendering.rgb, cameras, self.progress, generator, background))
 
     def descend(self) -> None:
-        """The last part of a step, when the gradients are there."""
+        """The last part of a step, when the gradients are there.
+
+        Raises:
+            FloatingPointError: one is not finite, which the loss need not show; the weights stay as they were.
+        """
+        if not all_finite(weight.grad for weight in self.field.parameters() if weight.grad is not None):
+            raise FloatingPointError("the gradient")
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
@@ -84,18 +95,23 @@ class LiftState:
     def _set_rates(self) -> None:
         optimizer = self.config.optimizer
         late = max(0.0, self.progress - optimizer.decay_from) / max(1e-9, 1.0 - optimizer.decay_from)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["base_lr"] * (1.0 - late * (1.0 - optimizer.final_scale))
+        # From the configuration, not from what a checkpoint brought along: a run may go on at another rate.
+        for group, rate in zip(self.optimizer.param_groups, (optimizer.lr, optimizer.mlp_lr), strict=True):
+            group["lr"] = rate * (1.0 - late * (1.0 - optimizer.final_scale))
 
     def save(self, path: Path) -> None:
         """Write a checkpoint; the one that stood there stays beside it.
 
         Raises:
+            FloatingPointError: a number of it is not finite; nothing is written.
             UserError: it cannot be written.
         """
+        if not all_finite(self._numbers()):
+            raise FloatingPointError("the field")
         state = {
             "step": self.step,
             "seed": self.seed,
+            "identity": self.identity,
             "field": self.field.state_dict(),
             "occupancy": self.occupancy.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -106,9 +122,15 @@ class LiftState:
         """Take over a checkpoint, its seed too.
 
         Raises:
-            UserError: missing, damaged, or of another configuration.
+            UserError: missing, damaged, of another configuration or of another asset.
         """
         state = read_checkpoint(path, self.field.outer.weight.device)
+        was = state.get("identity", {})  # those of earlier versions do not tell
+        if differing := [name for name, value in self.identity.items() if was.get(name, value) != value]:
+            raise UserError(
+                f"checkpoint {path} is of another asset: another {' and another '.join(differing)}. Put this one's own "
+                "back, or delete it to begin again."
+            )
         try:
             self.field.load_state_dict(state["field"])
             self.occupancy.load_state_dict(state["occupancy"])
@@ -117,6 +139,12 @@ class LiftState:
             line = " ".join(str(error).split())[:200]
             raise UserError(f"checkpoint {path} does not fit this configuration: {line}") from error
         self.step, self.seed = state["step"], state["seed"]
+
+    def _numbers(self) -> Iterable[Tensor]:
+        yield from self.field.state_dict().values()
+        yield from self.occupancy.state_dict().values()
+        for moments in self.optimizer.state.values():
+            yield from moments.values()
 
 
 @dataclass(frozen=True)

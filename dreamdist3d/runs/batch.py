@@ -16,11 +16,12 @@ from dreamdist3d.config import RunConfig
 from dreamdist3d.errors import Stopped, UserError
 from dreamdist3d.files import ensure_folder, safe_name
 from dreamdist3d.prompts.batches import Batching
+from dreamdist3d.runs.locks import Busy
 from dreamdist3d.runs.manifest import Manifest
 from dreamdist3d.runs.plan import PLAN_NAME, BatchPlan, agree, plan_batch
 from dreamdist3d.runs.prepare import resolve_device
 from dreamdist3d.runs.progress import shown_progress
-from dreamdist3d.runs.trial import Busy, Trial
+from dreamdist3d.runs.trial import Trial
 from dreamdist3d.runs.worker import is_open
 from dreamdist3d.stopping import StopSignal
 

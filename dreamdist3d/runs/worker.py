@@ -20,9 +20,10 @@ import tyro
 
 from dreamdist3d.backbones import Backbone
 from dreamdist3d.errors import Stopped, UserError
+from dreamdist3d.runs.locks import Busy
 from dreamdist3d.runs.plan import BatchPlan, PlannedRun
 from dreamdist3d.runs.prepare import Prepared, open_backbone, prepare
-from dreamdist3d.runs.trial import Busy, Trial
+from dreamdist3d.runs.trial import Trial
 from dreamdist3d.runs.walk import walk
 from dreamdist3d.stopping import StopSignal
 
@@ -56,6 +57,8 @@ class Worker:
         """
         with StopSignal() as self._stop:
             while True:
+                if self._stop.requested:  # it may have come in the last moments of a run, which then ended well
+                    raise Stopped("stopped between two runs.")
                 with self._claimed(only) as runs:
                     if not runs:
                         return

@@ -10,9 +10,12 @@ import torch
 
 from dreamdist3d.errors import Stopped, UserError
 from dreamdist3d.lift import lift, load_field
+from dreamdist3d.lift.checkpoints import PREVIOUS, DamagedCheckpoint, last_readable
 from dreamdist3d.lift.config import BackgroundConfig, DataConfig, LossConfig, OptimizerConfig
+from dreamdist3d.lift.optimize import Asset, lift_together
 from dreamdist3d.lift.state import resolution_stage
 from tests.lift.fakes import SMALL, small_config
+from tests.lift.test_together import one_by_one
 
 CONFIG = small_config()
 
@@ -174,15 +177,80 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_checkpoint(
         assert all(v.isfinite().all() for v in checkpoint_of(tmp_path)["field"].values())
 
 
-class Untrusted:
-    def __reduce__(self):
-        return os.mkdir, ("pwned",)
-
-
 @pytest.fixture
 def checkpoint(tmp_path):
     lift(CONFIG, towards_green, tmp_path, seed=3)
     return tmp_path / "ckpts" / "last.ckpt"
+
+
+class NanGradient(torch.autograd.Function):
+    """The identity, whose gradient is not a number: as half precision may give where the loss is fine."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * float("nan")
+
+
+def test_a_gradient_that_is_not_finite_leaves_a_state_that_goes_on_at_a_lower_rate(tmp_path):
+    path = tmp_path / "ckpts" / "last.ckpt"
+
+    def broken(rgb, cameras, progress, *rest):
+        loss = towards_green(rgb, cameras, progress, *rest)
+        return NanGradient.apply(loss) if round(progress * 12) == 7 else loss
+
+    with pytest.raises(UserError, match=f"the gradient is not finite at step 7; {path} keeps the last good state"):
+        lift(CONFIG, broken, tmp_path, seed=3)
+    kept = checkpoint_of(tmp_path)
+    assert kept["step"] == 5 and all(value.isfinite().all() for value in kept["field"].values())
+    lower = replace(CONFIG, optimizer=replace(CONFIG.optimizer, lr=0.02, mlp_lr=0.001, decay_from=1.0))
+    lift(lower, towards_green, tmp_path, seed=3, resume=path)
+    rates = [group["lr"] for group in checkpoint_of(tmp_path)["optimizer"]["param_groups"]]
+    assert rates == [0.02, 0.001]
+
+
+def test_a_state_that_is_not_finite_is_never_written(tmp_path):
+    wild = replace(CONFIG, checkpoint_every=1, optimizer=replace(CONFIG.optimizer, lr=float("inf")))
+    with pytest.raises(UserError, match="the field is not finite at step 1; no checkpoint was due yet"):
+        lift(wild, towards_green, tmp_path, seed=3)
+    assert not list((tmp_path / "ckpts").glob("*"))
+
+
+def test_a_checkpoint_with_numbers_that_are_not_finite_is_damaged(tmp_path, checkpoint):
+    state = checkpoint_of(tmp_path)
+    state["field"]["grids.0"][0, 0, 0, 0, 0] = float("nan")
+    torch.save(state, checkpoint)
+    with pytest.raises(DamagedCheckpoint, match="not finite"):
+        load_field(checkpoint, CONFIG)
+    assert last_readable(checkpoint) == checkpoint.with_name(PREVIOUS)
+
+
+def test_a_checkpoint_of_another_asset_is_refused(tmp_path):
+    asset = Asset(towards_green, tmp_path, 3, identity={"draw": "a", "backbone": "b"})
+    lift_together(CONFIG, [asset], one_by_one)
+    again = replace(asset, resume=asset.checkpoint)
+    (field,) = lift_together(CONFIG, [again], one_by_one)
+    assert same(dict(field.state_dict()), checkpoint_of(tmp_path)["field"])
+    (error,) = lift_together(CONFIG, [replace(again, identity={"draw": "c", "backbone": "b"})], one_by_one)
+    assert isinstance(error, UserError) and f"{asset.checkpoint} is of another asset: another draw." in str(error)
+    with pytest.raises(UserError, match="another draw and another backbone"):
+        load_field(asset.checkpoint, CONFIG, identity={"draw": "c", "backbone": "d"})
+    load_field(asset.checkpoint, CONFIG)
+
+
+def test_a_checkpoint_of_an_earlier_version_names_no_asset_and_goes_on(tmp_path, checkpoint):
+    state = checkpoint_of(tmp_path)
+    del state["identity"]
+    torch.save(state, checkpoint)
+    load_field(checkpoint, CONFIG, identity={"draw": "a"})
+
+
+class Untrusted:
+    def __reduce__(self):
+        return os.mkdir, ("pwned",)
 
 
 def damage(path, how):

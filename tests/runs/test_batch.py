@@ -15,12 +15,14 @@ import psutil
 import pytest
 
 from dreamdist3d.config import RunConfig, load_config
-from dreamdist3d.errors import UserError
+from dreamdist3d.errors import Stopped, UserError
 from dreamdist3d.prompts import PromptDistribution
+from dreamdist3d.runs import walk
 from dreamdist3d.runs.batch import held, last_line, open_batch
 from dreamdist3d.runs.manifest import Manifest
 from dreamdist3d.runs.plan import BatchPlan, plan_batch
 from dreamdist3d.runs.trial import Trial
+from dreamdist3d.runs.worker import Worker
 
 ROOT = Path(__file__).parents[2]
 
@@ -125,6 +127,20 @@ def test_a_damaged_plan_is_one_line(tmp_path: Path) -> None:
 def test_one_batch_at_a_time(tmp_path: Path) -> None:
     with held(tmp_path / "cats"), pytest.raises(UserError, match="another batch is at work"), held(tmp_path / "cats"):
         pass
+
+
+def test_a_stop_in_the_last_moments_of_a_run_keeps_the_next_from_beginning(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_pictures: None
+) -> None:
+    def export(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(walk, "_PHASES", (("export", export),))
+    plan_batch(config, 2).save(tmp_path)
+    with pytest.raises(Stopped, match="between two runs"):
+        Worker(tmp_path).work_off()
+    first, second = (Manifest.load(path) for path in sorted(tmp_path.glob("*/run.json")))
+    assert (first.state, second.state, second.attempts) == ("done", "pending", 0)
 
 
 # Real processes from here on.
