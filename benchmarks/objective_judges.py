@@ -21,7 +21,7 @@ from dreamdist3d.eval.fidelity.manifold import prdc
 from dreamdist3d.prompts import load_references
 
 REFERENCES, HELD_OUT = 20, 240
-NEAR = 0.2  # RGB distance within which two colours are called the same
+NEAR = 0.25  # RGB distance within which two colours are called the same
 SIZE = 64
 
 

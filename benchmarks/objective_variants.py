@@ -56,7 +56,7 @@ class Variant:
     scales: tuple[float, float] = (1.0, 1.0)  # gammas of the random draws in learning, uniform
     times: Callable[[Tensor], Tensor] | None = None  # uniform [0, 1) -> [0, 1): where timesteps fall
     min_snr: float | None = None
-    start: str = "noise"  # or words: each token starts as a random word
+    start: str = "noise"  # or words: each token starts as a random word; or shared: all prompts start (nearly) as one
     hold_norm: bool = False  # tokens keep the words' median length (Directional Textual Inversion)
     importance: float | None = None  # tau of -tau log mean exp(-e / tau) over a picture's draws
     agree: float = 0.0  # weight of: a random draw predicts what its picture's own prompt predicts
@@ -102,6 +102,8 @@ VARIANTS: dict[str, Variant] = {
     "norm": Variant(hold_norm=True),
     "words": Variant(start="words"),
     "words-norm": Variant(start="words", hold_norm=True),
+    "shared": Variant(start="shared"),
+    "shared-words": Variant(start="shared-words"),
     "scales": Variant(scales=(0.0, 1.5)),
     "high-times": Variant(times=_high),
     "homes-0": Variant(homes=0.0),
@@ -160,8 +162,12 @@ class Trial:
         self.word_length = float(words.norm(dim=1).median())
         generator = generator_for(seed, "tokens")
         tokens = torch.randn(shape, generator=generator) * INIT_STD
+        if variant.start == "shared":
+            tokens = tokens[:1] + 0.1 * tokens
         if variant.start == "words":
             tokens = words[torch.randint(len(words), shape[:2], generator=generator)]
+        if variant.start == "shared-words":
+            tokens = words[torch.randint(len(words), shape[1:2], generator=generator)] + 0.1 * tokens
         self.tokens = tokens
         self.pairs = pairs_of(variant.prompts, len(self.latents))  # [P, 2] prompt, picture
         self.prompt_of = torch.tensor([int(self.pairs[self.pairs[:, 1] == i][0, 0]) for i in range(len(self.latents))])
