@@ -40,6 +40,7 @@ from dreamdist3d.prompts.looks.pictures import Sampling, initial_noise, rescale_
 
 REFERENCES = 100  # written; a variant learns from the first 20 unless it says otherwise
 NOISES = ("matched", "fresh")
+Judgement = dict[tuple[float, str], Future]  # scores to come, by gamma and noise
 
 
 @dataclass(frozen=True)
@@ -110,12 +111,15 @@ def run(options: Options) -> None:
     with judges(options.workers) as pool:
         own = {f: pool.submit(score, options.out, f, None) for f in options.families}
         backbone = load_backbone("mini", options.device)
+        waiting: list[tuple[Cell, Judgement]] = []
         for start in range(0, len(missing), options.stack):
             stack = missing[start : start + options.stack]
             learn_cells(backbone, options, stack)
-            waiting = list(sampled(backbone, options, stack, pool))
-            for cell, futures in waiting:
-                finish(cell, options, futures)
+            for cell, futures in sampled(backbone, options, stack, pool):
+                waiting.append((cell, futures))
+                waiting = [(c, f) for c, f in waiting if not finished(c, options, f)]
+        for cell, futures in waiting:
+            finished(cell, options, futures, wait=True)
         for family, future in own.items():
             write_json(options.out / family / "references.json", future.result())
 
@@ -145,9 +149,7 @@ def family_of(backbone: Backbone, out: Path, name: str) -> Family:
 
 
 @torch.no_grad()
-def sampled(
-    backbone: Backbone, options: Options, cells: Sequence[Cell], pool: Any
-) -> Iterator[tuple[Cell, dict[tuple[float, str], Future]]]:
+def sampled(backbone: Backbone, options: Options, cells: Sequence[Cell], pool: Any) -> Iterator[tuple[Cell, Judgement]]:
     """Each cell with the scores to come of its pictures."""
     encoder = SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder)
     negative = encoder.encode_text([""]).hidden[0]
@@ -186,13 +188,16 @@ def sheet(path: Path, pictures: Sequence[Tensor]) -> None:
     save_grid(rows, path, 1)
 
 
-def finish(cell: Cell, options: Options, futures: dict[tuple[float, str], Future]) -> None:
-    """Write a cell's scores."""
+def finished(cell: Cell, options: Options, futures: Judgement, wait: bool = False) -> bool:
+    """Write a cell's scores, if they are there."""
+    if not (wait or all(future.done() for future in futures.values())):
+        return False
     rows = [{"gamma": gamma, "noise": noise, **future.result()} for (gamma, noise), future in futures.items()]
     write_json(
         cell.path(options.out, ".json"),
         {"variant": cell.name, "family": cell.family, "seed": cell.seed, "draws": options.draws, "rows": rows},
     )
+    return True
 
 
 def table(out: Path = Path("outputs/objective"), variants: tuple[str, ...] = ()) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attributes import dominant_color, family_hits
+from attributes import dominant_color, family_texts, named
 from dreamdist3d.eval.diversity.similarity import mean_pairwise_similarity
 from dreamdist3d.eval.features.mini import MiniClip, MiniDino
 from dreamdist3d.eval.fidelity.manifold import prdc
@@ -74,7 +74,7 @@ def held_out_of(out: Path, family: str) -> Judged:
 
 def judged(pictures: Tensor, family: str) -> Judged:
     """What the judges say of [N, 3, H, W] in [0, 1]."""
-    clip, dino = _judges()
+    clip, dino, texts = _judges()
     colors = [dominant_color(picture, family) for picture in pictures]
     nothing = torch.full((3,), float("nan"))
     features = {
@@ -82,12 +82,13 @@ def judged(pictures: Tensor, family: str) -> Judged:
         "dino": dino.encode(pictures),
         "color": torch.stack([nothing if color is None else color for color in colors]),
     }
-    return Judged(features, family_hits(pictures, family, clip))
+    return Judged(features, named(features["clip"], texts, family))
 
 
 @lru_cache
-def _judges() -> tuple[MiniClip, MiniDino]:
-    return MiniClip(), MiniDino()
+def _judges() -> tuple[MiniClip, MiniDino, Tensor]:
+    clip = MiniClip()
+    return clip, MiniDino(), family_texts(clip)
 
 
 def _pixels(folder: Path) -> Tensor:
