@@ -20,7 +20,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import tyro
@@ -29,6 +29,7 @@ from objective_table import print_tables
 from objective_variants import VARIANTS, Family, Trial, Variant, learn_together
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from tyro.conf import arg
 
 from dreamdist3d.backbones import Backbone, latent_shape, load_backbone, sample_images
 from dreamdist3d.files import write_atomic, write_json
@@ -101,7 +102,7 @@ def prepare(out: Path = Path("outputs/objective"), families: tuple[str, ...] = O
         write_references(out / family / "held-out", family, HELD_OUT, seed=1)
 
 
-def run(options: Options) -> None:
+def run(options: Annotated[Options, arg(name="")]) -> None:
     """Make what is missing."""
     cells = [Cell(*c) for c in product(options.variants or tuple(VARIANTS), options.families, options.seeds)]
     missing = [cell for cell in cells if not cell.path(options.out, ".json").exists()]
@@ -184,7 +185,7 @@ def sampled(backbone: Backbone, options: Options, cells: Sequence[Cell], pool: A
 
 def sheet(path: Path, pictures: Sequence[Tensor]) -> None:
     """The first 32 draws of each gamma, in two rows of 16."""
-    rows = [list(p[start : start + 16].float() / 255) for p in pictures for start in (0, 16)]
+    rows = [list(p[start : start + 16].float() / 255) for p in pictures for start in range(0, min(32, len(p)), 16)]
     save_grid(rows, path, 1)
 
 
