@@ -1,6 +1,8 @@
 # Every target makes the virtual environment once and reuses it until pyproject.toml changes.
 PYTHON ?= python3
 BIN := .venv/bin
+# Test processes beside each other, of one thread each.
+JOBS ?= 2
 
 .PHONY: demo test lint
 
@@ -8,7 +10,7 @@ demo: .venv/.installed
 	$(BIN)/dreamdist3d demo --out outputs/demo
 
 test: .venv/.installed
-	$(BIN)/python -m pytest -m "not gpu"
+	$(BIN)/python -m pytest -m "not gpu" -n $(JOBS) --dist loadfile
 
 lint: .venv/.installed
 	$(BIN)/ruff check .

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 Section = Literal["system", "packages", "optional", "weights", "mini road"]
 
@@ -73,7 +73,7 @@ def _system() -> Iterator[Finding]:
     yield _disk()
 
 
-def _gpu(torch: object) -> Finding:
+def _gpu(torch: Any) -> Finding:
     if torch is None:
         return Finding("system", "GPU", False, "not known without torch", "install torch")
     if torch.cuda.is_available():
@@ -171,7 +171,7 @@ def _mini_road() -> Finding:
     return Finding("mini road", "weights", True, detail)
 
 
-def _imported(name: str) -> tuple[object | None, str]:
+def _imported(name: str) -> tuple[Any, str]:
     """A module, or None and why it cannot be imported."""
     try:
         return import_module(name), ""
@@ -185,7 +185,7 @@ def _declared() -> list[str]:
         requirements = metadata.requires("dreamdist3d") or []
     except metadata.PackageNotFoundError:
         return []
-    return [re.match(r"[A-Za-z0-9._-]+", line)[0] for line in requirements if "extra ==" not in line]
+    return [re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in requirements if "extra ==" not in line]
 
 
 def _version(name: str) -> str | None:

@@ -21,7 +21,7 @@ _UNFINISHED = ".part"  # in the name of a file that is being written: .model.glb
 _DEEPEST, _MOST = 64, 1_000_000  # levels and values of a JSON file
 
 
-def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, fsync it, and rename it over `path`.
 
     A reader sees the old file or the new one, never half of either. What a killed writer of the same file left is

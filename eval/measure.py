@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -83,7 +84,7 @@ def measure_features(seen: Seen, scores: Scores) -> None:
     """Diversity and fidelity under one judge."""
     for metric, mean in means(seen):
         if mean.assets >= 2 or metric.startswith("to_"):
-            scores.add(metric, seen.judge, lambda mean=mean: bootstrap(mean, _generator()))
+            scores.add(metric, seen.judge, partial(bootstrap, mean, _generator()))
     matrix = similarity_matrix(seen.features)
     count = len(matrix)
     if count >= 2:
@@ -92,7 +93,7 @@ def measure_features(seen: Seen, scores: Scores) -> None:
             "nearest_distance", seen.judge, lambda: _halves(lambda i: _nearest(matrix[i][:, i]), count, 0.0, 2.0)
         )
     if seen.references is not None:
-        _measure_manifold(seen, scores)
+        _measure_manifold(seen.references, seen, scores)
 
 
 def measure_pictures(loaded: LoadedSet, scores: Scores) -> None:
@@ -103,8 +104,8 @@ def measure_pictures(loaded: LoadedSet, scores: Scores) -> None:
     outlines = PairMean(silhouette_distances(torch.from_numpy(masks)))
     scores.add("silhouette", None, lambda: bootstrap(outlines, _generator()))
     hues = hue_histograms(loaded.views, masks)
-    for metric, measure in (("hue_entropy", hue_entropy), ("hue_divergence", hue_divergence)):
-        scores.add(metric, None, lambda measure=measure: _halves(lambda i: measure(hues[i]), count))
+    scores.add("hue_entropy", None, lambda: _halves(lambda i: hue_entropy(hues[i]), count))
+    scores.add("hue_divergence", None, lambda: _halves(lambda i: hue_divergence(hues[i]), count))
     if loaded.meshes is not None:
         _measure_meshes(loaded.meshes, scores)
 
@@ -123,9 +124,9 @@ def _volume_spread(contents: np.ndarray, count: int) -> float:
     return volume_spread(contents)
 
 
-def _measure_manifold(seen: Seen, scores: Scores) -> None:
+def _measure_manifold(references: Tensor, seen: Seen, scores: Scores) -> None:
     """Density and precision are means over assets; coverage and recall look at all pictures together."""
-    references, features, judge = seen.references, seen.features, seen.judge
+    features, judge = seen.features, seen.judge
     assets, views, _ = features.shape
 
     def balls() -> Tensor:  # bool [R, A, V]

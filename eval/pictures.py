@@ -106,5 +106,5 @@ def _shortened(draw: ImageDraw.ImageDraw, text: str, width: int, size: int) -> s
     return text + "…"
 
 
-def _font(size: float) -> ImageFont.FreeTypeFont:
+def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)

@@ -29,7 +29,7 @@ def find_suspects(loaded: LoadedSet, seen: Sequence[Seen]) -> list[list[str]]:
 
 
 def _under(seen: Seen, view_names: tuple[str, ...]) -> list[tuple[str, torch.Tensor]]:
-    found = []
+    found: list[tuple[str, torch.Tensor]] = []
     if seen.references is None:
         return found
     if len(seen.references) > NEAREST:

@@ -1,9 +1,13 @@
 """Shared by all tests: a backbone on disk with MVDream's layout, random weights and hardly any channels."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
+
+# Read once, when torch is imported: test processes work side by side, and a pool of threads does not survive a fork.
+os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="session")

@@ -85,9 +85,9 @@ def learn(
     from dreamdist3d.prompts.learning.processes import Processes
     from dreamdist3d.runs.prepare import resolve_device
 
-    device = resolve_device(device)
-    processes = Processes.joined(device)  # before anything is put on "cuda", which is then this process's own
-    model = load_backbone(backbone, device)
+    place = resolve_device(device)
+    processes = Processes.joined(place)  # before anything is put on "cuda", which is then this process's own
+    model = load_backbone(backbone, place)
     references = load_references(folder, model.image_size)
     if processes.leads:
         for path, reason in references.skipped:
@@ -235,7 +235,7 @@ def convert(
     from dreamdist3d.backbones import load_backbone
     from dreamdist3d.prompts.formats.convert import convert
 
-    print(convert(source, target, backbone and load_backbone(backbone), prefix, suffix, token))
+    print(convert(source, target, load_backbone(backbone) if backbone else None, prefix, suffix, token))
 
 
 def _backbone_of(source: "PromptSource", name: str | None, device: str) -> "Backbone":

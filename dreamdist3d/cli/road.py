@@ -42,7 +42,7 @@ def launch(
     from dreamdist3d.config import load_config
 
     settings = load_config(config, [*overrides, "system.low_vram=true"] if low_vram else overrides)
-    mode = "test" if test else "export" if export else "train"
+    mode: Mode = "test" if test else "export" if export else "train"
     if engine == "threestudio":
         print(_through_threestudio(settings, mode))
         return
@@ -119,7 +119,7 @@ def export(
         )
 
 
-def _package_settings(preset: str, chosen: dict[str, Any]) -> "PackageSettings":
+def _package_settings(preset: PresetName, chosen: dict[str, Any]) -> "PackageSettings":
     from dreamdist3d.mesh.package import PackageSettings
     from dreamdist3d.mesh.texture import TextureSettings
 

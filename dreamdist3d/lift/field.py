@@ -28,6 +28,7 @@ class Field(nn.Module):
             bound = layer.in_features**-0.5
             nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
             nn.init.zeros_(layer.bias)
+        self.active_levels: Tensor
         self.register_buffer("active_levels", torch.tensor(len(config.levels)))
         self._volume: Tensor | None = None
 
@@ -84,7 +85,7 @@ class Field(nn.Module):
     def total_variation(self) -> Tensor:
         """Mean squared difference of neighbours in the summed grid: a scalar."""
         volume = self.volume() if self._volume is None else self._volume
-        return sum(volume.diff(dim=axis).square().mean() for axis in (2, 3, 4))
+        return torch.stack([volume.diff(dim=axis).square().mean() for axis in (2, 3, 4)]).sum()
 
     def _blob(self, points: Tensor) -> Tensor:
         return self.config.blob_scale * (1.0 - points.norm(dim=-1) / self.config.blob_std)

@@ -17,6 +17,7 @@ class OccupancyGrid(nn.Module):
         super().__init__()
         self.config, self.radius = config, radius
         n = config.occupancy_resolution
+        self.density: Tensor
         self.register_buffer("density", torch.full((n, n, n), float("inf")))
 
     @torch.no_grad()

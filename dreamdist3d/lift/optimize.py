@@ -122,7 +122,8 @@ class _Member:
     def __init__(self, config: LiftConfig, asset: Asset, device: str, stack: ExitStack) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.asset, self.config, self.error = asset, config, None
+        self.asset, self.config = asset, config
+        self.error: UserError | None = None
         self.values: dict[str, float] = {}
         self.state = LiftState(config, asset.seed, device, asset.identity)
         if asset.resume is not None:

@@ -28,7 +28,7 @@ def save_views(field: Field, config: LiftConfig, folder: Path) -> None:
     still_size, turntable_size = max(_STILL_SIZE, 2 * lifted), max(_TURNTABLE_SIZE, lifted)
     stills = _pictures(field, config, _ring(config, torch.arange(4) * 90.0), still_size)
     for name, picture in zip(STILL_NAMES, stills, strict=True):
-        write_atomic(folder / f"{name}.png", lambda path, p=picture: Image.fromarray(p).save(path))
+        write_atomic(folder / f"{name}.png", Image.fromarray(picture).save)
     azimuths = torch.arange(_TURNTABLE_FRAMES) * (360.0 / _TURNTABLE_FRAMES)
     frames = [Image.fromarray(p) for p in _pictures(field, config, _ring(config, azimuths), turntable_size)]
     write_atomic(

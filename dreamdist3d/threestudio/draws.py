@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from dreamdist3d.config import PromptProcessorConfig
 from dreamdist3d.errors import UserError
@@ -22,13 +22,13 @@ _SEED_BITS = 31
 _RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK", "NODE_RANK", "GROUP_RANK")
 
 
-def settings_of(section: DictConfig) -> PromptProcessorConfig:
+def settings_of(section: Any) -> PromptProcessorConfig:
     """Our keys in a prompt processor's section; those of threestudio's base class are left alone.
 
     Raises:
         UserError: a value of the wrong type.
     """
-    values = OmegaConf.to_container(section, resolve=True)
+    values: Any = OmegaConf.to_container(section, resolve=True)
     ours = {f.name: values[f.name] for f in fields(PromptProcessorConfig) if f.name in values}
     return build(PromptProcessorConfig, ours, "system.prompt_processor")
 

@@ -41,7 +41,8 @@ def translate(config: RunConfig, folder: Path) -> dict[str, Any]:
     tree = OmegaConf.load(extension_folder() / "configs" / "mvdream.yaml")
     # Of another kind here, with other keys.
     tree.system.background, tree.system.optimizer.params = {}, {}
-    return OmegaConf.to_container(OmegaConf.merge(tree, _values(config), _place(folder)))
+    merged: Any = OmegaConf.to_container(OmegaConf.merge(tree, _values(config), _place(folder)))
+    return merged
 
 
 def ignored_keys(config: RunConfig) -> list[str]:

@@ -103,7 +103,9 @@ def matched_view_similarity(features: Tensor) -> float | None:
     """
     if len(features) < 2:
         return None
-    return sum(mean_pairwise_similarity(view) for view in features.unbind(dim=1)) / features.shape[1]
+    # Never None: every view has as many assets.
+    views = [mean_pairwise_similarity(view) for view in features.unbind(dim=1)]
+    return sum(similarity for similarity in views if similarity is not None) / len(views)
 
 
 def similarity_matrix(features: Tensor) -> Tensor:

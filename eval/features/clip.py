@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -88,7 +89,7 @@ def _weights(model: ClipModel, checkpoint: Path | None) -> Path:
     )
 
 
-def _load(model: ClipModel, path: Path) -> torch.nn.Module:
+def _load(model: ClipModel, path: Path) -> Any:  # open_clip's CLIP, which has more than a module's methods
     import open_clip
 
     try:

@@ -52,4 +52,4 @@ def mean_of(estimates: Sequence[Estimate]) -> Estimate:
         raise ValueError("there is no mean of no estimates")
     value = sum(estimate.value for estimate in estimates) / len(estimates)
     count = min(len(estimate.resamples) for estimate in estimates)
-    return Estimate.of(value, sum(estimate.resamples[:count] for estimate in estimates) / len(estimates))
+    return Estimate.of(value, torch.stack([estimate.resamples[:count] for estimate in estimates]).mean(dim=0))

@@ -121,24 +121,17 @@ def counters():
     torch._dynamo.reset()
 
 
+@pytest.mark.slow
 def test_a_compiled_unet_is_the_same_in_one_graph(tiny_backbone, texts, counters):
     plain, compiled = (load_backbone(str(tiny_backbone)) for _ in range(2))
     names = set(compiled.unet.state_dict())
-    compile_unet(compiled, backend="eager")
+    compile_unet(compiled)
     expected = guide(plain, texts)
     for _ in range(2):
         for found, wanted in zip(guide(compiled, texts), expected, strict=True):
-            torch.testing.assert_close(found, wanted, **NEAR)
+            torch.testing.assert_close(found, wanted, atol=1e-4 * float(wanted.abs().max()), rtol=1e-3)
     assert counters["stats"]["unique_graphs"] == 1 and not counters["graph_break"]
     assert set(compiled.unet.state_dict()) == names and compiled.unet.config.sample_size == 8
-
-
-@pytest.mark.slow
-def test_inductor_gives_the_same(tiny_backbone, texts, counters):
-    plain, compiled = (load_backbone(str(tiny_backbone)) for _ in range(2))
-    expected = guide(plain, texts)
-    for found, wanted in zip(guide(compile_unet(compiled), texts), expected, strict=True):
-        torch.testing.assert_close(found, wanted, atol=1e-4 * float(wanted.abs().max()), rtol=1e-3)
 
 
 @pytest.mark.gpu

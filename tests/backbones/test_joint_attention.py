@@ -264,9 +264,9 @@ def dynamo():
     torch._dynamo.reset()
 
 
-@pytest.mark.parametrize("backend", ["eager", pytest.param("aot_eager", marks=pytest.mark.slow)])
-def test_it_compiles_without_a_graph_break(backbone, inputs, dynamo, backend):
-    compiled = torch.compile(backbone.unet, backend=backend, fullgraph=True)
+# That inductor's code gives the same numbers is test_execution.py's, on a whole UNet.
+def test_it_compiles_without_a_graph_break(backbone, inputs, dynamo):
+    compiled = torch.compile(backbone.unet, backend="eager", fullgraph=True)
     arguments = {
         "sample": inputs["latents"],
         "timestep": inputs["timesteps"],
@@ -278,15 +278,6 @@ def test_it_compiles_without_a_graph_break(backbone, inputs, dynamo, backend):
         found, expected = (unet(**arguments).sample for unet in (compiled, backbone.unet))
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     assert dynamo["stats"]["unique_graphs"] == 1 and not dynamo["graph_break"]
-
-
-@pytest.mark.slow
-def test_inductor_gives_the_same(dynamo):
-    attention = layer()
-    hidden = torch.randn(8, 5, 12, generator=torch.Generator().manual_seed(1))
-    compiled = torch.compile(attention, fullgraph=True)
-    with torch.no_grad():
-        torch.testing.assert_close(compiled(hidden, n_views=4), attention(hidden, n_views=4), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.gpu
