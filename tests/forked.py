@@ -105,11 +105,19 @@ def _become(
     except BaseException:
         traceback.print_exc()
     finally:
+        os._exit(_ended(code))
+
+
+def _ended(code: object) -> int:
+    """What Python would exit with after SystemExit(code)."""
+    try:
         if not isinstance(code, int):
             print(code, file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code if isinstance(code, int) else 1)
+    except OSError:  # such as a full disk
+        return 120
+    return code if isinstance(code, int) else 1
 
 
 def _streams(files: Sequence[Path]) -> None:

@@ -101,7 +101,7 @@ def test_workers_killed_at_random_moments_leave_a_whole_batch(overrides: list[st
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_the_parent_ends_and_the_same_command_goes_on(overrides: list[str], tmp_path: Path, number: int) -> None:
-    batch = Batch(tmp_path / "cats", [*overrides, "trainer.max_steps=150"], 3)
+    batch = Batch(tmp_path / "cats", [*overrides, "trainer.max_steps=100"], 3)
     process = batch.start()
     batch.until(lambda: any(m.state == "done" for m in batch.manifests()), process)
     process.send_signal(number)
@@ -131,7 +131,7 @@ def test_a_second_batch_on_the_folder_is_refused(overrides: list[str], tmp_path:
 
 
 def test_a_damaged_checkpoint_costs_a_few_steps(overrides: list[str], tmp_path: Path) -> None:
-    batch = Batch(tmp_path / "cats", [*overrides, "trainer.max_steps=400"], 1)
+    batch = Batch(tmp_path / "cats", [*overrides, "trainer.max_steps=200"], 1)
     process = batch.start()
     batch.until(lambda: list(batch.folder.glob("*/ckpts/previous.ckpt")), process)
     process.terminate()
