@@ -2,12 +2,19 @@ from .backbone import (
     Backbone as Backbone,
     add_noise as add_noise,
     diffusion_target as diffusion_target,
-    fingerprint_of as fingerprint_of,
     predicted_noise as predicted_noise,
     predicted_x0 as predicted_x0,
 )
 from .convert import convert_checkpoint as convert_checkpoint, convert_mvdream_unet as convert_mvdream_unet
 from .execution import compile_unet as compile_unet, release_text_encoder as release_text_encoder
+from .identity import (
+    Fingerprinted as Fingerprinted,
+    TextSide as TextSide,
+    fingerprint_of as fingerprint_of,
+    has_fingerprint as has_fingerprint,
+    is_earlier as is_earlier,
+    shortened as shortened,
+)
 from .joint_attention import (
     JointViewAttention as JointViewAttention,
     install_joint_attention as install_joint_attention,

@@ -1,8 +1,7 @@
 """A frozen latent diffusion model and the few operations the rest of the road needs from it."""
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -12,13 +11,15 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from dreamdist3d.backbones.identity import earlier_fingerprint_of, identity_of
+
 
 @dataclass
 class Backbone:
     """Tokenizer, text encoder, autoencoder, UNet and noise schedule of one model, frozen.
 
     `n_views` is the number of views the UNet denoises jointly (1: plain Stable Diffusion), `image_size`
-    is in pixels, `fingerprint` identifies the text encoder and its vocabulary (hex SHA-256). `dtype` is
+    is in pixels, `fingerprint` identifies the text encoder and its vocabulary. `dtype` is
     the UNet's; the autoencoder may have another (`vae_dtype`). `low_vram` trades time for memory: pictures
     go through the autoencoder one by one, the two sides of guidance through the UNet one after the other.
     """
@@ -36,6 +37,19 @@ class Backbone:
     device: torch.device
     dtype: torch.dtype
     low_vram: bool = False
+    _identity: str | None = field(default=None, repr=False)
+
+    @cached_property
+    def earlier_fingerprint(self) -> str:
+        """What files of earlier versions call its text encoder."""
+        return earlier_fingerprint_of(self.tokenizer, self.text_encoder)
+
+    @property
+    def identity(self) -> str:
+        """Hex SHA-256 of all its weights, the vocabulary and the noise schedule; hashed when first asked for."""
+        if self._identity is None:
+            self._identity = identity_of(self.fingerprint, self.vae, self.unet, self.scheduler)
+        return self._identity
 
     @property
     def vae_dtype(self) -> torch.dtype:
@@ -168,19 +182,3 @@ def noise_levels(backbone: Backbone, timesteps: Tensor) -> tuple[Tensor, Tensor]
 def _at_least_float32(x: Tensor) -> Tensor:
     """Latents are noised, mixed and compared in float32, whatever made them."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
-def fingerprint_of(tokenizer: Any, text_encoder: Any) -> str:
-    """SHA-256 over the text encoder's weights (as float32) and the vocabulary.
-
-    Independent of the folder, the file format and a half-precision copy's dtype name, not of its rounding.
-    """
-    digest = hashlib.sha256()
-    for name, value in sorted(text_encoder.state_dict().items()):
-        if "position_ids" not in name:
-            # transformers 4 keeps a `text_model.` that transformers 5 dropped.
-            digest.update(name.removeprefix("text_model.").encode())
-            digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
-    for token, index in sorted(tokenizer.get_vocab().items()):
-        digest.update(f"{token}\0{index}\0".encode())
-    return digest.hexdigest()

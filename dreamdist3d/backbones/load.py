@@ -5,9 +5,10 @@ from typing import Any
 
 import torch
 
-from dreamdist3d.backbones.backbone import Backbone, fingerprint_of
+from dreamdist3d.backbones.backbone import Backbone
 from dreamdist3d.backbones.convert import is_mvdream_folder, parts_of_checkpoint, parts_of_mvdream_folder
 from dreamdist3d.backbones.find import find
+from dreamdist3d.backbones.identity import fingerprint_of
 from dreamdist3d.backbones.joint_attention import install_joint_attention
 from dreamdist3d.backbones.parts import PARTS, parts_of_folder
 from dreamdist3d.backbones.precision import set_precision

@@ -29,8 +29,10 @@ def resolve_precision(precision: Precision, device: str | torch.device) -> torch
 def set_precision(backbone: Backbone, dtype: torch.dtype) -> Backbone:
     """Cast the UNet to `dtype`, the autoencoder to what is safe beside it, in place; returns the backbone.
 
-    The fingerprint stays: it is of the text encoder's weights as they were loaded.
+    Fingerprint and identity stay: they are of the weights as they were loaded.
     """
+    if dtype != torch.float32:
+        _ = backbone.identity  # of the weights as they were loaded, which are rounded now
     with quiet_loading():  # diffusers warns of casts, naming no module
         backbone.unet.to(dtype)
         backbone.vae.to(_safe_for_autoencoder(dtype, backbone.device))

@@ -244,5 +244,5 @@ def _backbone_of(source: "PromptSource", name: str | None, device: str) -> "Back
     from dreamdist3d.runs.prepare import resolve_device
 
     model = load_backbone(name or source.metadata.get("backbone", "mini"), resolve_device(device))
-    source.check_encoder(model.fingerprint)
+    source.check_encoder(model)
     return model

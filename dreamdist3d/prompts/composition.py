@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+from dreamdist3d.backbones import Fingerprinted, is_earlier, shortened
 from dreamdist3d.errors import UserError
 from dreamdist3d.prompts.distribution import PromptDistribution
 from dreamdist3d.prompts.draw import PromptDraw
@@ -26,7 +27,7 @@ Kind = Literal["blend", "mixture"]
 KINDS: tuple[str, ...] = get_args(Kind)
 _TOLERANCE = 1e-3  # of the weights' sum: what is left of thirds written with three decimals
 _ROUNDING = 1e-12
-_OF_COMPONENT = ("covariance", "prefix", "suffix", "metadata")
+_OF_COMPONENT = ("covariance", "encoder_fingerprint", "prefix", "suffix", "metadata")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +60,13 @@ class PromptComposition(PromptSource):
 
     @property
     def encoder_fingerprint(self) -> str:
-        """Of the text encoder they were all learned with."""
+        """Of the text encoder they were all learned with, as the first component has it."""
         return self.components[0].encoder_fingerprint
+
+    def check_encoder(self, model: Fingerprinted) -> None:
+        """As `PromptSource.check_encoder`, for every component."""
+        for component in self.components:
+            component.check_encoder(model)
 
     @cached_property
     def metadata(self) -> dict[str, str]:
@@ -92,10 +98,12 @@ class PromptComposition(PromptSource):
         """As `PromptSource.from_stored`."""
         stored.require(FORMAT, *(f"tokens.{index}" for index in range(len(stored.tensors))))
         known = stored.take("encoder_fingerprint", "kind", "weights", "gammas", "components")
+        common = known["encoder_fingerprint"]
         try:
             components = [
-                PromptDistribution(stored.tensors[f"tokens.{i}"], encoder_fingerprint=known["encoder_fingerprint"], **d)
-                for i, d in enumerate(json.loads(known["components"]))
+                # Earlier versions wrote the fingerprint once for all.
+                PromptDistribution(stored.tensors[f"tokens.{i}"], **{"encoder_fingerprint": common} | described)
+                for i, described in enumerate(json.loads(known["components"]))
             ]
             weights, gammas = (tuple(json.loads(known[key])) for key in ("weights", "gammas"))
             return cls(tuple(components), weights, gammas, known["kind"])
@@ -140,8 +148,15 @@ class PromptComposition(PromptSource):
             raise UserError("a composition is made of at least two distributions: name them all.")
         if self.kind not in KINDS:
             raise UserError(f"the composition {self.kind!r} is unknown: it is one of {', '.join(KINDS)}.")
+        first = self.components[0]
         for component in self.components[1:]:
-            component.check_encoder(self.encoder_fingerprint)
+            names = first.encoder_fingerprint, component.encoder_fingerprint
+            # Those of files of different versions cannot be compared before there is a text encoder.
+            if names[0] != names[1] and is_earlier(names[0]) == is_earlier(names[1]):
+                raise UserError(
+                    f"the distributions are not of one text encoder: one was learned with another text encoder "
+                    f"({shortened(names[1])}) than the first ({shortened(names[0])})."
+                )
         if self.kind == "blend":
             common_covariance([component.covariance for component in self.components])
 

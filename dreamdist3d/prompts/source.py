@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from dreamdist3d.backbones import Fingerprinted, has_fingerprint, is_earlier, shortened
 from dreamdist3d.errors import UserError
 from dreamdist3d.prompts.draw import PromptDraw
 from dreamdist3d.prompts.encoder import SoftPromptEncoder
@@ -86,11 +87,17 @@ class PromptSource(ABC):
         """
         return draw.embed(self.moments_for(draw, encoder))
 
-    def check_encoder(self, fingerprint: str) -> None:
-        """Raise a UserError unless `fingerprint` is the one the prompts were learned with."""
-        if fingerprint != self.encoder_fingerprint:
+    def check_encoder(self, model: Fingerprinted) -> None:
+        """Raise a UserError unless the prompts were learned with the text encoder of `model`, such as a `Backbone`.
+
+        A half-precision copy of it will do (`fingerprint_of`); not for files of earlier versions.
+        """
+        recorded = self.encoder_fingerprint
+        if not has_fingerprint(model, recorded):
             learned = self.metadata.get("backbone", "another backbone")
+            copies = ", or (the file is of an earlier version) a copy of this one in another precision"
             raise UserError(
-                f"the distribution was learned with another text encoder ({learned}, {self.encoder_fingerprint[:12]}; "
-                f"this one is {fingerprint[:12]}): use that backbone, or learn again with this one."
+                f"the distribution was learned with another text encoder ({learned}, {shortened(recorded)}; this one "
+                f"is {shortened(model.fingerprint)}{copies * is_earlier(recorded)}): use that backbone, or learn again "
+                "with this one."
             )

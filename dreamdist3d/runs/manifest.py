@@ -1,5 +1,7 @@
 """`run.json`: what a run is made of, how far it came, and what it took."""
 
+import hashlib
+import json
 import platform
 import threading
 from collections.abc import Iterator
@@ -30,7 +32,7 @@ class Manifest:
         draw: seed, gamma, covariance and omega_sha256; None for a plain text prompt.
         distribution: path, or a list of them, and sha256 (of the content, not of the file); None for a plain text.
         config: the resolved configuration.
-        backbone: name, source and, as sha256, the text encoder's fingerprint.
+        backbone: name, source, as sha256 the text encoder's fingerprint, and as weights_sha256 that of all weights.
         device: what it runs on, as torch names it.
         step, max_steps: of the lift, how many are done and how many there are.
         heartbeat: when the file was last written by a living process, UTC.
@@ -70,6 +72,18 @@ class Manifest:
             UserError: missing, not JSON, or not such a record; the message names the file.
         """
         return build(cls, read_json(path), str(path))
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What the asset is lifted from, by name, for its checkpoints: no other run may go on from them."""
+        if self.backbone is None:  # not begun yet
+            return {}
+        parts = {"draw": self.draw, "backbone": self.backbone.get("weights_sha256")}
+        return {
+            name: hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()
+            for name, part in parts.items()
+            if part is not None
+        }
 
     @contextmanager
     def kept_true(self, path: Path) -> Iterator[None]:

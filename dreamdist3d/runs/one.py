@@ -67,6 +67,6 @@ def _finish_again(trial: Trial, config: RunConfig, settings: MeshSettings, devic
     if manifest is None or not checkpoint.exists():
         raise UserError(f"--{mode} needs a trained run, and {checkpoint} is missing: give resume=RUN/ckpts/last.ckpt.")
     with trial.locked(), manifest.timed(mode):
-        field = load_field(checkpoint, config.lift(), device)
+        field = load_field(checkpoint, config.lift(), device, manifest.identity)
         (write_views if mode == "test" else export_mesh)(field, trial, config, settings)
     manifest.save(trial.manifest_path)

@@ -9,6 +9,7 @@ import torch
 from dreamdist3d.backbones import (
     Backbone,
     compile_unet,
+    has_fingerprint,
     load_backbone,
     release_text_encoder,
     resolve_precision,
@@ -75,9 +76,9 @@ def prepare(trial: Trial, config: RunConfig, backbone: Backbone | None = None) -
             f"set it to a multiple of {backbone.n_views}."
         )
     if distribution is not None:
-        distribution.check_encoder(backbone.fingerprint)
+        distribution.check_encoder(backbone)
     if has_begun:
-        _check_same(trial, "backbone", recorded.backbone, backbone.fingerprint)
+        _check_backbone(trial, recorded.backbone, backbone)
     condition = encode_condition(processor, distribution, backbone, recorded.draw if has_begun else None)
     release_text_encoder(backbone)
     guidance = MultiviewGuidance(backbone, condition.text, condition.negative, config.system.guidance)
@@ -114,7 +115,12 @@ def _record(config: RunConfig, condition: Condition, backbone: Backbone, recorde
         draw=condition.draw,
         distribution=condition.distribution,
         config=asdict(config),
-        backbone={"name": backbone.name, "source": backbone.source, "sha256": backbone.fingerprint},
+        backbone={
+            "name": backbone.name,
+            "source": backbone.source,
+            "sha256": backbone.fingerprint,
+            "weights_sha256": backbone.identity,
+        },
         versions=current_versions(),
         device=device_name(backbone.device),
         timings=dict(recorded.timings) if recorded else {},
@@ -127,6 +133,13 @@ def _record(config: RunConfig, condition: Condition, backbone: Backbone, recorde
 def device_name(device: torch.device) -> str:
     """The GPU's own name, or cpu."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _check_backbone(trial: Trial, recorded: dict[str, str], backbone: Backbone) -> None:
+    if not has_fingerprint(backbone, recorded.get("sha256", "")):
+        _check_same(trial, "backbone", recorded, backbone.fingerprint)
+    if (was := recorded.get("weights_sha256")) is not None:  # earlier versions did not record it
+        _check_same(trial, "backbone", {"sha256": was}, backbone.identity)
 
 
 def _check_same(trial: Trial, what: str, recorded: dict[str, Any] | None, now: str | None) -> None:

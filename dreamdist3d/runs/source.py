@@ -33,7 +33,8 @@ def run_source(folder: Path) -> AssetSource:
             f"{folder} has no trained field yet: {trial.last_checkpoint} is missing; let the run end first."
         )
     config = load_config(str(trial.parsed_config))
-    field = load_field(trial.last_checkpoint, config.lift(), resolve_device(config.system.device))
+    device = resolve_device(config.system.device)
+    field = load_field(trial.last_checkpoint, config.lift(), device, trial.manifest().identity)
     return field_source(field, trial, config, mesh_settings(config.export))
 
 

@@ -38,7 +38,15 @@ def walk(runs: Sequence[Prepared]) -> list[UserError | None]:
 
 def _lifted(runs: Sequence[Prepared]) -> list[Field | UserError]:
     assets = [
-        Asset(run.guidance, run.trial.folder, run.config.seed, _resume(run), run.manifest.at_step) for run in runs
+        Asset(
+            run.guidance,
+            run.trial.folder,
+            run.config.seed,
+            _resume(run),
+            run.manifest.at_step,
+            run.manifest.identity,
+        )
+        for run in runs
     ]
     with ExitStack() as stack:
         for run in runs:

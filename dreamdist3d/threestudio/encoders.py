@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from dreamdist3d.backbones import fingerprint_of
+from dreamdist3d.backbones import TextSide
 from dreamdist3d.backbones.convert import parts_of_checkpoint
 from dreamdist3d.backbones.find import find
 from dreamdist3d.backbones.parts import load_model, load_part
@@ -30,7 +30,7 @@ def open_encoder(name_or_path: str, source: PromptSource | None, device: Any = "
         tokenizer, text_encoder = _parts(name_or_path)
     if source is not None:
         try:
-            source.check_encoder(fingerprint_of(tokenizer, text_encoder))
+            source.check_encoder(TextSide(tokenizer, text_encoder))
         except UserError as error:
             raise UserError(f"pretrained_model_name_or_path={name_or_path}: {error}") from error
     return SoftPromptEncoder(tokenizer, text_encoder.to(device).float().eval().requires_grad_(False))

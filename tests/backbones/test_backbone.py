@@ -131,7 +131,6 @@ def test_gradients_flow_through_frozen_weights(with_posterior, pixels, through):
 def test_the_fingerprint_is_of_weights_and_words(tmp_path):
     tokenizer = tiny_tokenizer(tmp_path / "tokenizer")
     fingerprint = fingerprint_of(tokenizer, tiny_text_encoder(tokenizer))
-    assert len(fingerprint) == 64 and set(fingerprint) <= set("0123456789abcdef")
     assert fingerprint_of(tiny_tokenizer(tmp_path / "elsewhere"), tiny_text_encoder(tokenizer)) == fingerprint
     for name, _ in tiny_text_encoder(tokenizer).named_parameters():
         changed = tiny_text_encoder(tokenizer)

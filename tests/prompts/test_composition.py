@@ -1,5 +1,6 @@
 """Blends and mixtures: their mathematics, their files, their refusals."""
 
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from dreamdist3d.backbones import TextSide
 from dreamdist3d.errors import UserError
 from dreamdist3d.prompts import (
     FixedMoments,
@@ -16,6 +18,7 @@ from dreamdist3d.prompts import (
     load_distribution,
     open_distributions,
 )
+from dreamdist3d.prompts.formats.storage import read_stored, write_stored
 from tests.prompts.tiny import LENGTH, WIDTH, tiny_text_encoder, tiny_tokenizer
 
 
@@ -95,6 +98,34 @@ def test_a_file_gives_back_everything(kind, tmp_path, encoder):
     assert (read.weights, read.gammas, read.kind) == (made.weights, made.gammas, kind)
     assert [c.metadata for c in read.components] == [CATS.metadata, DOGS.metadata]
     assert torch.equal(read.embed(read.draw(5), encoder), made.embed(made.draw(5), encoder))
+
+
+def test_components_of_different_versions_meet_at_the_text_encoder(tmp_path):
+    """A file of an earlier version calls the encoder by another name."""
+    tokenizer = tiny_tokenizer(tmp_path / "tokenizer")
+    side = TextSide(tokenizer, tiny_text_encoder(tokenizer))
+    new = replace(CATS, encoder_fingerprint=side.fingerprint)
+    old = replace(DOGS, encoder_fingerprint=side.earlier_fingerprint)
+    PromptComposition((new, old)).save(tmp_path / "both.safetensors")
+    both = load_distribution(tmp_path / "both.safetensors")
+    assert [c.encoder_fingerprint for c in both.components] == [new.encoder_fingerprint, old.encoder_fingerprint]
+    both.check_encoder(side)
+    with pytest.raises(UserError, match="another text encoder"):
+        both.check_encoder(TextSide(tokenizer, tiny_text_encoder(tokenizer, seed=1)))
+    with pytest.raises(UserError, match="another text encoder"):
+        PromptComposition((new, replace(old, encoder_fingerprint="0" * 64))).check_encoder(side)
+
+
+def test_a_composition_of_an_earlier_version_is_read(tmp_path):
+    """Its file has the fingerprint once, for all components."""
+    made = PromptComposition((CATS, DOGS))
+    made.save(tmp_path / "new.safetensors")
+    stored = read_stored(tmp_path / "new.safetensors")
+    components = json.loads(stored.metadata["components"])
+    assert [component.pop("encoder_fingerprint") for component in components] == [CATS.encoder_fingerprint] * 2
+    metadata = stored.metadata | {"components": json.dumps(components)}
+    write_stored(tmp_path / "old.safetensors", stored.format, stored.tensors, metadata)
+    assert load_distribution(tmp_path / "old.safetensors").content_hash == made.content_hash
 
 
 def test_one_component_twice_is_saved(tmp_path):

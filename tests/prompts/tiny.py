@@ -78,7 +78,8 @@ class TinyBackbone:
         self.tokenizer = tiny_tokenizer(folder)
         self.text_encoder = tiny_text_encoder(self.tokenizer).to(dtype)
         self.vae: nn.Module = TinyVae()
-        self.image_size, self.fingerprint = 8, "f" * 64
+        self.image_size, self.fingerprint, self.earlier_fingerprint = 8, f"fp16-{'f' * 64}", "0" * 64
+        self.identity = "model"
         self.device, self.dtype, self.prediction_type = torch.device("cpu"), dtype, prediction_type
         self.scheduler = DDPMScheduler(num_train_timesteps=40, prediction_type=prediction_type)
         self.alphas_cumprod = self.scheduler.alphas_cumprod.to(dtype)

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from dreamdist3d.backbones import load_backbone
 from dreamdist3d.config import RunConfig, load_config
@@ -16,6 +18,7 @@ from dreamdist3d.runs import walk
 from dreamdist3d.runs.manifest import Manifest
 from dreamdist3d.runs.one import export_again, run_once
 from dreamdist3d.runs.prepare import resolve_device
+from dreamdist3d.runs.source import run_source
 from dreamdist3d.runs.trial import Trial
 
 ROOT = Path(__file__).parents[2]
@@ -214,6 +217,53 @@ def test_a_distribution_of_another_encoder_is_refused_before_any_folder_is_made(
     with pytest.raises(UserError, match="another text encoder"):
         run_once(config(f"system.prompt_processor.distribution={path}"))
     assert not (tmp_path / "mini").exists() and not stub.calls
+
+
+def test_another_unet_under_the_same_text_encoder_is_another_backbone(
+    config, stub: Seen, tiny_backbone: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_backbone, tmp_path / "backbone")
+    stub.error = Stopped("stopped")
+    with pytest.raises(Stopped):
+        run_once(config("tag=one", f"system.backbone={folder}"))
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    zeroed = {name: torch.zeros_like(value) for name, value in load_file(weights).items()}
+    save_file(zeroed, weights, metadata={"format": "pt"})
+    with pytest.raises(UserError, match="begun with another backbone"):
+        run_once(config("tag=one", f"system.backbone={folder}"))
+    record = json.loads((tmp_path / "mini" / "one" / "run.json").read_text())
+    del record["backbone"]["weights_sha256"]  # as earlier versions wrote it
+    (tmp_path / "mini" / "one" / "run.json").write_text(json.dumps(record))
+    with pytest.raises(Stopped):
+        run_once(config("tag=one", f"system.backbone={folder}"))
+
+
+def test_a_run_begun_by_an_earlier_version_goes_on(config, stub: Seen, tiny_backbone: Path, tmp_path: Path) -> None:
+    stub.error = Stopped("stopped")
+    with pytest.raises(Stopped):
+        run_once(config("tag=one"))
+    path, backbone = tmp_path / "mini" / "one" / "run.json", load_backbone(str(tiny_backbone))
+    record = json.loads(path.read_text())
+    record["backbone"] = {"name": "tiny", "source": "there", "sha256": backbone.earlier_fingerprint}
+    path.write_text(json.dumps(record))
+    with pytest.raises(Stopped):
+        run_once(config("tag=one"))
+
+
+def test_another_runs_checkpoint_is_refused(config) -> None:
+    one, other = (run_once(config(f"tag={seed}", f"system.prompt_processor.draw_seed={seed}")) for seed in (1, 2))
+    other.last_checkpoint.write_bytes(one.last_checkpoint.read_bytes())
+    for again in (
+        lambda: run_once(config(f"resume={other.last_checkpoint}"), "test"),
+        lambda: run_source(other.folder),
+    ):
+        with pytest.raises(UserError, match=r"last\.ckpt is of another asset: another draw\."):
+            again()
+    manifest = other.manifest()
+    manifest.state = "stopped"
+    manifest.save(other.manifest_path)
+    with pytest.raises(UserError, match=r"another draw\. Put this one's own back, or delete it"):
+        run_once(config("tag=2", "system.prompt_processor.draw_seed=2"))
 
 
 def test_a_plain_text_runs_without_a_draw(config, stub: Seen, tiny_backbone: Path) -> None:

@@ -120,7 +120,7 @@ def test_mistakes_end_it_before_anything_is_built(configure, tmp_path: Path, tin
         "gamma wants a number": {"gamma": "much"},
         "prompt_side is a plain text": {"prompt_side": "a cat"},
         "one of blend, mixture": {"composition": "sum"},
-        "out of range": {"draw_seed": -1},
+        "draw_seed=-1": {"draw_seed": -1},
         "nothing to make": {"distribution": None},
         "weights are for several": {"weights": [1.0]},
         "neither one of": {"pretrained_model_name_or_path": str(tmp_path / "nothing")},

@@ -88,7 +88,7 @@ def _export(src: Path, dst: Path, backbone: Backbone | None, token: str | None) 
     if not isinstance(distribution, PromptDistribution):
         raise UserError(f"{src} is composed, or holds moments alone: only what `learn` wrote is exported. {_PAIRS}")
     if backbone is not None:
-        distribution.check_encoder(backbone.fingerprint)
+        distribution.check_encoder(backbone)
     if dst.suffix == ".pt" and token is None:
         write_official(distribution, dst)
     elif dst.suffix in (".safetensors", ".bin"):

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from dreamdist3d.backbones import Backbone, has_fingerprint
 from dreamdist3d.errors import UserError
 from dreamdist3d.files import write_atomic
 from dreamdist3d.prompts.learning.settings import LearnConfig
@@ -18,17 +19,17 @@ _WAY_OUT = "Start anew with --restart, or choose another --out."
 
 
 class Checkpoint:
-    """`<out>.ckpt`: a learner's state beside the settings, images and text encoder it belongs to."""
+    """`<out>.ckpt`: a learner's state beside the settings, images and model it belongs to."""
 
     def __init__(
         self,
         out: Path,
         config: LearnConfig,
         references: str,  # content hash of the images
-        encoder: str,  # fingerprint of the text encoder
+        backbone: Backbone,
     ) -> None:
         self.path = out.with_name(out.name + ".ckpt")
-        self._config, self._references, self._encoder = config, references, encoder
+        self._config, self._references, self._backbone = config, references, backbone
         self._saved_at = time.monotonic()
 
     def due(self, step: int) -> bool:
@@ -37,7 +38,12 @@ class Checkpoint:
 
     def save(self, state: dict[str, Any]) -> None:
         """Atomically write a learner's state."""
-        belongs = {"config": asdict(self._config), "references": self._references, "encoder": self._encoder}
+        belongs = {
+            "config": asdict(self._config),
+            "references": self._references,
+            "encoder": self._backbone.fingerprint,
+            "model": self._backbone.identity,
+        }
         write_atomic(self.path, lambda temporary: torch.save({**state, **belongs}, temporary))
         self._saved_at = time.monotonic()
 
@@ -45,7 +51,7 @@ class Checkpoint:
         """The kept state, or None if there is none.
 
         Raises:
-            UserError: damaged, of other settings, images or another text encoder, or beyond the steps asked for.
+            UserError: damaged, of other settings, images or another model, or beyond the steps asked for.
         """
         if not self.path.exists():
             return None
@@ -74,6 +80,8 @@ class Checkpoint:
         ]
         if state["references"] != self._references:
             found.append("the reference images")
-        if state["encoder"] != self._encoder:
+        if not has_fingerprint(self._backbone, state["encoder"]):
             found.append("the text encoder")
+        elif state.get("model", self._backbone.identity) != self._backbone.identity:  # earlier versions did not tell
+            found.append("the model (its UNet, autoencoder or noise schedule)")
         return found

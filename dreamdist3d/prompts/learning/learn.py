@@ -47,7 +47,7 @@ def learn(
     """
     out = Path(out)
     processes = Processes.joined(backbone.device)
-    checkpoint = Checkpoint(out, config, references.content_hash, backbone.fingerprint)
+    checkpoint = Checkpoint(out, config, references.content_hash, backbone)
     state = processes.agree(lambda: _begin(out, checkpoint, restart))
     with StopSignal() as stop, prepared(backbone, execution):
         learner = Learner(backbone, encode_references(backbone, references.pixels), config, processes)

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
+from dreamdist3d.backbones import shortened
 from dreamdist3d.errors import UserError
 from dreamdist3d.files import write_atomic
 from dreamdist3d.prompts.distribution import PromptDistribution
@@ -129,7 +130,7 @@ def print_inspection(distribution: PromptDistribution, inspection: Inspection, t
         "prompts x tokens x width": f"{count} x {length} x {width}",
         "covariance": distribution.covariance,
         "prefix, suffix": f"{distribution.prefix!r}, {distribution.suffix!r}",
-        "text encoder": distribution.encoder_fingerprint[:12],
+        "text encoder": shortened(distribution.encoder_fingerprint),
         "token length": f"{found.norms.min():.3f} to {found.norms.max():.3f}, median {found.norms.median():.3f}",
         "word length": f"{words.min():.3f} to {words.max():.3f}, median {words.median():.3f}",
         "sigma": f"{inspection.sigma.square().mean().sqrt():.4f} (root mean square)",

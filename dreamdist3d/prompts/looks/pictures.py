@@ -76,7 +76,7 @@ def sample_pictures(
         Stopped: Ctrl-C or SIGTERM.
         UserError: a prompt is too long, or the distribution is of another text encoder.
     """
-    source.check_encoder(backbone.fingerprint)
+    source.check_encoder(backbone)
     encoder = SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder)
     negative = encoder.encode_text([sampling.negative]).hidden[0]
     text = embed_draws(source, draws, encoder)

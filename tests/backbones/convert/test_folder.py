@@ -1,43 +1,16 @@
 """The folder layout of ashawkey/mvdream-sd2.1-diffusers."""
 
-import json
 import shutil
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler
-from safetensors.torch import save_file
-from transformers import CLIPTextConfig, CLIPTextModel
 
 from dreamdist3d.backbones import convert_checkpoint, load_backbone
 from dreamdist3d.backbones.convert import is_mvdream_folder, parts_of_mvdream_folder
 from dreamdist3d.backbones.convert.checkpoint import original_scheduler
-from dreamdist3d.backbones.convert.tokenizer import clip_tokenizer, save_tokenizer
 from dreamdist3d.errors import UserError
-from tests.backbones.convert.original import UNET, VOCABULARY, randomised
+from tests.backbones.convert.original import UNET
 from tests.backbones.convert.plain import PlainUNet
-
-
-@pytest.fixture(scope="module")
-def peer_folder(multi_view, tmp_path_factory):
-    """The layout of ashawkey/mvdream-sd2.1-diffusers, in half precision as there."""
-    folder = tmp_path_factory.mktemp("peer") / "mvdream-sd2.1-diffusers"
-    (folder / "unet").mkdir(parents=True)
-    unet = {name[len(UNET) :]: tensor.half() for name, tensor in multi_view.items() if name.startswith(UNET)}
-    save_file(unet, folder / "unet/diffusion_pytorch_model.safetensors")
-    (folder / "unet/config.json").write_text(json.dumps({"_class_name": "MultiViewUNetModel", "camera_dim": 16}))
-    config = CLIPTextConfig(
-        vocab_size=VOCABULARY, hidden_size=64, intermediate_size=96, num_hidden_layers=1, num_attention_heads=1
-    )
-    randomised(CLIPTextModel(config)).half().save_pretrained(folder / "text_encoder")
-    vae = AutoencoderKL(block_out_channels=(32, 32), down_block_types=["DownEncoderBlock2D"] * 2,
-                        up_block_types=["UpDecoderBlock2D"] * 2)  # fmt: skip
-    vae.half().save_pretrained(folder / "vae")
-    save_tokenizer(clip_tokenizer("!"), folder / "tokenizer")
-    DDIMScheduler(1000, 0.00085, 0.012, "scaled_linear", clip_sample=False, set_alpha_to_one=False,
-                  steps_offset=1).save_pretrained(folder / "scheduler")  # fmt: skip
-    (folder / "model_index.json").write_text(json.dumps({"_class_name": "MVDreamPipeline"}))
-    return folder
 
 
 @pytest.mark.parametrize("ending", ["safetensors", "bin"])

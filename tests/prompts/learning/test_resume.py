@@ -129,11 +129,14 @@ def test_a_checkpoint_of_another_learning_is_refused_and_kept(tmp_path, referenc
     other_pictures = load_references(write_pictures(tmp_path / "others", 4), 8)
     other_encoder = TinyBackbone(tmp_path / "tokenizer")
     other_encoder.fingerprint = "e" * 64
+    other_unet = TinyBackbone(tmp_path / "tokenizer")
+    other_unet.identity = "another"
     backbone = TinyBackbone(tmp_path / "tokenizer")
     for arguments, named in (
         ((backbone, references, replace(CONFIG, lr=0.5, tokens=3)), r"tokens \(2\), lr \(0.01\)"),
         ((backbone, other_pictures, CONFIG), "the reference images"),
         ((other_encoder, references, CONFIG), "the text encoder"),
+        ((other_unet, references, CONFIG), r"the model \(its UNet, autoencoder or noise schedule\)"),
     ):
         with pytest.raises(UserError, match=rf"{named} differ.*--restart.*--out"):
             learn(*arguments, out)
@@ -169,6 +172,18 @@ def test_a_checkpoint_from_before_there_was_a_choice_is_the_papers(tmp_path, ref
         learn(TinyBackbone(tmp_path / "tokenizer"), references, CONFIG, out)
     backbone = TinyBackbone(tmp_path / "tokenizer")
     learn(backbone, references, PAPER, out)
+    assert len(backbone.calls) == 7
+
+
+def test_a_checkpoint_of_an_earlier_version_goes_on(tmp_path, references, out):
+    """It tells of no UNet, and calls the text encoder by an older name."""
+    interrupted(tmp_path, references, out)
+    path = out.with_name("d.safetensors.ckpt")
+    state = torch.load(path, weights_only=True)
+    del state["model"]
+    backbone = TinyBackbone(tmp_path / "tokenizer")
+    torch.save(state | {"encoder": backbone.earlier_fingerprint}, path)
+    learn(backbone, references, CONFIG, out)
     assert len(backbone.calls) == 7
 
 
