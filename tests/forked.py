@@ -77,6 +77,17 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
+def script(code: str, out: Path, *arguments: object, environment: Mapping[str, object] = os.environ) -> Forked:
+    """Python code as `python -c CODE ARGUMENTS` runs it; what it prints is added to `out`.out and `out`.err."""
+
+    def work() -> None:
+        sys.argv = ["-c", *map(str, arguments)]
+        exec(compile(code, "<script>", "exec"), {"__name__": "__main__"})
+
+    files = (out.with_name(f"{out.name}.{kind}") for kind in ("out", "err"))
+    return Forked(work, *files, {name: str(value) for name, value in environment.items()})
+
+
 def alive(pid: int) -> bool:
     """Whether a process is there and works; a dead one that nobody has waited for yet does not."""
     try:

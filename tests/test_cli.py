@@ -13,6 +13,7 @@ import pytest
 
 from dreamdist3d.cli import launch_main, main
 from dreamdist3d.runs.manifest import Manifest
+from tests.forked import Forked
 from tests.prompts.tiny import write_pictures
 
 ROOT = Path(__file__).parents[1]
@@ -284,7 +285,6 @@ def test_interrupted_before_the_work_is_130(monkeypatch: pytest.MonkeyPatch) -> 
     assert launch_main(["--config", MINI]) == 130
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("small_pictures")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_launch_that_is_stopped_goes_on_with_its_draw(
@@ -293,13 +293,7 @@ def test_a_launch_that_is_stopped_goes_on_with_its_draw(
     arguments = ["--config", MINI, *tiny_run, "tag=one", f"exp_root_dir={tmp_path}", "trainer.checkpoint_every=1"]
     arguments.append(f"system.prompt_processor.distribution={tiny_distribution}")
     trial = tmp_path / "mini" / "one"
-    process = subprocess.Popen(
-        [sys.executable, "launch.py", *arguments, "trainer.max_steps=1000000"],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = Forked(lambda: launch_main([*arguments, "trainer.max_steps=1000000"]), tmp_path / "out", tmp_path / "err")
     _wait_for(trial / "ckpts" / "last.ckpt", process)
     process.send_signal(number)
     _, errors = process.communicate(timeout=300)
@@ -311,10 +305,10 @@ def test_a_launch_that_is_stopped_goes_on_with_its_draw(
     assert done.state == "done" and done.draw == stopped.draw and (trial / "export" / "model.glb").is_file()
 
 
-def _wait_for(path: Path, process: subprocess.Popen) -> None:
+def _wait_for(path: Path, process: Forked) -> None:
     deadline = time.monotonic() + 300
     while not path.exists():
-        assert process.poll() is None, process.stderr.read()
+        assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)
 

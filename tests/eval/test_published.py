@@ -2,8 +2,6 @@
 
 import hashlib
 import io
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,11 +10,16 @@ import torch
 from dreamdist3d.errors import UserError
 from dreamdist3d.eval.published import torch_hub_file
 from tests.backbones.fake_hub import FakeHub, hub_environment, serve
+from tests.forked import script
 
-_HUB = (
-    "import sys; from dreamdist3d.eval.published import hub_file;"
-    "print(hub_file('timm/vit', 'model.safetensors', 'DINO', 'use mini').read_bytes().decode())"
-)
+# The hub's client reads its environment once, when it is imported.
+_HUB = """
+import sys
+for name in [name for name in sys.modules if name.startswith(("huggingface_hub", "dreamdist3d.eval.published"))]:
+    del sys.modules[name]
+from dreamdist3d.eval.published import hub_file
+print(hub_file('timm/vit', 'model.safetensors', 'DINO', 'use mini').read_bytes().decode())
+"""
 
 
 def plain_weights() -> bytes:
@@ -33,24 +36,21 @@ def torch_home(tmp_path, monkeypatch):
     return tmp_path / "hub" / "checkpoints"
 
 
-def asked(home: Path, endpoint: str, **more: str) -> subprocess.CompletedProcess:
+def asked(home: Path, endpoint: str, **more: str) -> tuple[str, str]:
+    """What a process with this hub prints, and its errors."""
     environment = hub_environment(home, endpoint, **more)
-    return subprocess.run(
-        [sys.executable, "-c", _HUB], env=environment, capture_output=True, text=True, cwd=Path(__file__).parents[2]
-    )
+    return script(_HUB, home / f"asked-{len(list(home.iterdir()))}", environment=environment).communicate(timeout=60)
 
 
-@pytest.mark.slow
 def test_the_hub_is_asked_once_and_its_cache_after(tmp_path):
     with serve(FakeHub({"timm/vit": {"model.safetensors": b"weights"}})) as hub:
-        assert asked(tmp_path, hub.url).stdout.strip() == "weights"
-        assert asked(tmp_path, "http://127.0.0.1:9", HF_HUB_OFFLINE="1").stdout.strip() == "weights"
+        assert asked(tmp_path, hub.url)[0].strip() == "weights"
+        assert asked(tmp_path, "http://127.0.0.1:9", HF_HUB_OFFLINE="1")[0].strip() == "weights"
 
 
-@pytest.mark.slow
 def test_a_hub_that_does_not_have_them_is_one_line_with_a_way_out(tmp_path):
     with serve(FakeHub({})) as hub:
-        error = asked(tmp_path, hub.url).stderr.strip().splitlines()[-1]
+        error = asked(tmp_path, hub.url)[1].strip().splitlines()[-1]
     assert "the weights of DINO are not on this machine and cannot be downloaded (RepositoryNotFoundError)" in error
     assert "download model.safetensors of the repository timm/vit, or use mini." in error
 

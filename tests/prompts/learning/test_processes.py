@@ -2,10 +2,7 @@
 
 import os
 import socket
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,14 +10,12 @@ import torch
 from dreamdist3d.errors import UserError
 from dreamdist3d.prompts import PromptDistribution, learn
 from dreamdist3d.prompts.learning.processes import Processes
+from tests.forked import script
 from tests.prompts.tiny import CONFIG, write_pictures
-
-ROOT = Path(__file__).parents[3]
 
 SCRIPT = """
 import os, signal, sys
 from dataclasses import replace
-from pathlib import Path
 import torch
 from dreamdist3d.errors import Stopped, UserError
 from dreamdist3d.prompts import learn, load_references
@@ -34,7 +29,7 @@ def interrupted(*arguments, **named):
     if rank == 1 and len(stopping.calls) == 4:
         os.kill(os.getpid(), signal.SIGTERM)
     return TinyBackbone.predict(stopping, *arguments, **named)
-for batch in (4, 5):
+for batch in (8, 5):
     config = replace(CONFIG, batch=batch)
     made = learn(tiny(), references, config, folder / f"{batch}")
     assert (folder / f"{batch}").exists()
@@ -63,24 +58,19 @@ def run_together(folder, count=2):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     shared = {"WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    shared |= {"PYTHONPATH": ROOT, "OMP_NUM_THREADS": 1}
     running = []
     for rank in range(count):
-        own = {key: str(value) for key, value in (shared | {"RANK": rank, "LOCAL_RANK": rank}).items()}
-        command = [sys.executable, "-c", SCRIPT, str(folder)]
-        running.append(
-            subprocess.Popen(command, env=os.environ | own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        )
+        environment = os.environ | shared | {"RANK": rank, "LOCAL_RANK": rank}
+        running.append(script(SCRIPT, folder / f"rank{rank}", folder, environment=environment))
     results = [process.communicate(timeout=240) for process in running]
     assert [process.returncode for process in running] == [0] * count, results
     return results
 
 
-@pytest.mark.slow
 def test_two_processes_learn_what_one_does(tmp_path, backbone, references):
     write_pictures(tmp_path / "pictures", 5)
     results = run_together(tmp_path)
-    for batch in (4, 5):
+    for batch in (8, 5):
         alone = learn(backbone, references, replace(CONFIG, batch=batch), tmp_path / "alone").tokens
         first, second = (torch.load(tmp_path / f"tokens-{batch}-{rank}.pt", weights_only=True) for rank in (0, 1))
         assert torch.equal(first, second)
@@ -88,7 +78,7 @@ def test_two_processes_learn_what_one_does(tmp_path, backbone, references):
         assert torch.equal(PromptDistribution.load(tmp_path / f"{batch}").tokens, first)
     # One process was asked to stop; both stopped, at one step, and went on together.
     stopped = PromptDistribution.load(tmp_path / "stopped").tokens
-    assert torch.equal(stopped, PromptDistribution.load(tmp_path / "4").tokens)
+    assert torch.equal(stopped, PromptDistribution.load(tmp_path / "8").tokens)
     for output, _ in results:
         assert "stopped at step 5 of 12" in output and "batch=1 is less than one image for each of 2" in output
         assert "is a folder: give a file name" in output

@@ -2,20 +2,16 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
 from dreamdist3d.errors import Stopped, UserError
 from dreamdist3d.prompts import learn, load_references
+from tests.forked import script
 from tests.prompts.tiny import CONFIG, PAPER, TinyBackbone, write_pictures
-
-ROOT = Path(__file__).parents[3]
 
 
 def stopping_at(backbone, call, number=signal.SIGINT):
@@ -52,6 +48,7 @@ import sys, time
 from pathlib import Path
 from dreamdist3d.errors import UserError
 from dreamdist3d.prompts import LearnConfig, learn, load_references
+from tests.forked import script
 from tests.prompts.tiny import CONFIG, TinyBackbone
 
 folder = Path(sys.argv[1])
@@ -75,19 +72,10 @@ except UserError as error:
 """
 
 
-def start(*arguments):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", SCRIPT, *map(str, arguments)]
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-@pytest.mark.slow
 def test_a_real_process_stopped_by_ctrl_c_resumes_to_the_same_file(tmp_path):
     write_pictures(tmp_path / "pictures", 5)
     out, whole = tmp_path / "d.safetensors", tmp_path / "whole.safetensors"
-    stopped = start(tmp_path, out)
+    stopped = script(SCRIPT, tmp_path / "stopped", tmp_path, out)
     while not (tmp_path / "halted").exists():
         assert stopped.poll() is None, stopped.communicate()
         time.sleep(0.02)
@@ -96,7 +84,7 @@ def test_a_real_process_stopped_by_ctrl_c_resumes_to_the_same_file(tmp_path):
     output, errors = stopped.communicate(timeout=120)
     assert stopped.returncode == 130 and "stopped at step 10 of 30" in output, errors
     assert "Traceback" not in errors and not out.exists()
-    resumed = start(tmp_path, out, whole)
+    resumed = script(SCRIPT, tmp_path / "resumed", tmp_path, out, whole)
     assert resumed.communicate(timeout=120)[0].split() == ["20", "50"] and resumed.returncode == 0
     assert out.read_bytes() == whole.read_bytes()
 
