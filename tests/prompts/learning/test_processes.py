@@ -16,6 +16,7 @@ from tests.prompts.tiny import CONFIG, write_pictures
 SCRIPT = """
 import os, signal, sys
 from dataclasses import replace
+from pathlib import Path
 import torch
 from dreamdist3d.errors import Stopped, UserError
 from dreamdist3d.prompts import learn, load_references
