@@ -177,6 +177,8 @@ def test_learn_names_the_pictures_it_skips(
 
     learned = PromptDistribution.load(out)
     assert (learned.tokens.shape[0], learned.covariance, learned.prefix) == (2, "diagonal", "a photo of")
+    assert learned.metadata["objective"] == "paper" and learned.metadata["health_gamma"] == "1.0"
+    assert "gamma 1, one noise: spread 0." in captured.err
 
 
 def test_learn_without_pictures_is_one_line(failure, tiny_backbone: Path, tmp_path: Path) -> None:
@@ -221,6 +223,17 @@ def test_inspect_shows_words_and_writes_plots(
     assert main(["inspect", str(tiny_distribution), "--out", str(out), *of_tiny]) == 0
     printed = capsys.readouterr()
     assert "Nearest words" in printed.out and printed.out.endswith(f"{out}\n") and out.stat().st_size > 0
+
+
+def test_inspect_compares_draws_with_references(
+    tiny_distribution: Path, of_tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tests.prompts.tiny import write_pictures
+
+    pictures = write_pictures(tmp_path / "pictures", 4)
+    words = ["--references", str(pictures), "--scale", "0", "--out", str(tmp_path / "plots.png")]
+    assert main(["inspect", str(tiny_distribution), *words, *of_tiny]) == 0
+    assert "warning: draws at gamma 0 differ 0.00 times" in capsys.readouterr().err
 
 
 def test_convert_goes_to_the_official_layout_and_back(

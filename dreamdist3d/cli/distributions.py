@@ -13,6 +13,7 @@ from dreamdist3d.cli.given import given
 if TYPE_CHECKING:
     from dreamdist3d.backbones import Backbone
     from dreamdist3d.prompts import PromptSource
+    from dreamdist3d.prompts.looks.health import Health
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def learn(
     from dreamdist3d.backbones import load_backbone
     from dreamdist3d.prompts import Execution, learn, load_references, preset_for
     from dreamdist3d.prompts.learning.processes import Processes
+    from dreamdist3d.prompts.looks.health import look_at_health
     from dreamdist3d.runs.prepare import resolve_device
 
     place = resolve_device(device)
@@ -95,9 +97,13 @@ def learn(
     objective = settings.objective or ("paper" if settings.covariance == "diagonal" else "coupled")
     config = replace(preset_for(model, objective), **given(settings))
     steps = Execution(execution.precision, execution.compile, checkpointing=execution.low_vram)
-    learn(model, references, config, out, restart, steps)
+    learned = learn(model, references, config, out, restart, steps)
     if processes.leads:
         print(out)
+        if config.prompts > 1:
+            health = look_at_health(model, learned, references.pixels)
+            replace(learned, metadata=learned.metadata | health.facts).save(out)
+            _say_health(health)
 
 
 @dataclass(frozen=True)
@@ -187,6 +193,8 @@ def mix(
 def inspect(
     distribution: Positional[Path],
     out: Path | None = None,
+    references: Path | None = None,
+    scale: float = 1.0,
     backbone: str | None = None,
     device: Device = "auto",
 ) -> None:
@@ -195,16 +203,25 @@ def inspect(
     Args:
         distribution: a file that `learn` or `convert` wrote.
         out: the picture with the plots. Left out: beside the file.
+        references: the folder it was learned from: compares a few draws with it, which takes some sampling. Left out:
+            says what `learn` found.
+        scale: gamma of those draws.
         backbone: mini, sd21, mvdream, a local folder or a checkpoint file. Left out: the one it was learned with.
         device: where to compute.
     """
-    from dreamdist3d.prompts import PromptDistribution, SoftPromptEncoder
+    from dreamdist3d.prompts import PromptDistribution, SoftPromptEncoder, load_references
+    from dreamdist3d.prompts.looks.health import Health, look_at_health
     from dreamdist3d.prompts.looks.inspection import inspect, print_inspection, save_plots
 
     learned = PromptDistribution.load(distribution)
     model = _backbone_of(learned, backbone, device)
     found = inspect(learned, SoftPromptEncoder(model.tokenizer, model.text_encoder))
     print_inspection(learned, found, str(distribution))
+    health = Health.recorded(learned.metadata)
+    if references is not None:
+        health = look_at_health(model, learned, load_references(references, model.image_size).pixels, scale)
+    if health is not None:
+        _say_health(health)
     out = out or distribution.with_suffix(".inspect.png")
     save_plots(found, distribution.name, out)
     print(out)
@@ -236,6 +253,12 @@ def convert(
     from dreamdist3d.prompts.formats.convert import convert
 
     print(convert(source, target, load_backbone(backbone) if backbone else None, prefix, suffix, token))
+
+
+def _say_health(health: "Health") -> None:
+    print(health.in_words, file=sys.stderr)
+    for warning in health.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def _backbone_of(source: "PromptSource", name: str | None, device: str) -> "Backbone":
