@@ -10,9 +10,9 @@ from threestudio.utils.config import ExperimentConfig
 
 from dreamdist3d.errors import UserError
 from dreamdist3d.files import read_json, write_json
+from dreamdist3d.guidance.directions import view_words
 from dreamdist3d.threestudio import draws
 from dreamdist3d.threestudio.prompts import check_prompt
-from dreamdist3d.threestudio.views import view_words
 from dreamdist3d.typed import unknown_key
 
 from .errors import one_line_errors

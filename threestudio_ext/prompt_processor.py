@@ -11,9 +11,9 @@ from threestudio.utils.misc import barrier, cleanup
 from dreamdist3d.config import PromptProcessorConfig
 from dreamdist3d.errors import UserError
 from dreamdist3d.files import write_json
+from dreamdist3d.guidance.directions import DIRECTIONS, view_words
 from dreamdist3d.threestudio import draws
 from dreamdist3d.threestudio.prompts import encode_prompt, label_of
-from dreamdist3d.threestudio.views import DIRECTIONS, view_words
 
 from .errors import one_line_errors
 

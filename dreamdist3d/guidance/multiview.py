@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dreamdist3d.backbones import Backbone, add_noise, predicted_noise, predicted_x0
 from dreamdist3d.guidance.config import GuidanceConfig
+from dreamdist3d.guidance.directions import directions_of
 from dreamdist3d.lift.cameras import Cameras, camera_condition
 from dreamdist3d.lift.renders import Renders
 
@@ -20,11 +21,21 @@ class MultiviewGuidance:
         text: the prompt's hidden states, [L, D].
         negative: the negative prompt's, [L, D].
         config: scales and the annealing of timesteps.
+        text_views: the prompt's under each of `DIRECTIONS`, [4, L, D], for a model that does not see cameras: every
+            view is judged by its direction's. None: by `text`, wherever it is seen from.
     """
 
-    def __init__(self, backbone: Backbone, text: Tensor, negative: Tensor, config: GuidanceConfig) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        text: Tensor,
+        negative: Tensor,
+        config: GuidanceConfig,
+        text_views: Tensor | None = None,
+    ) -> None:
         self.backbone, self.config = backbone, config
-        self.text = torch.stack([text, negative]).to(backbone.device)  # [2, L, D]
+        self.text, self.negative = text.to(backbone.device), negative.to(backbone.device)
+        self.text_views = None if text_views is None else text_views.to(backbone.device)
 
     def __call__(
         self,
@@ -44,6 +55,12 @@ class MultiviewGuidance:
             background: the plain colour behind the object.
         """
         return guide_together([self], [Renders(rgb, cameras, progress, generator, background)])[0]
+
+    def text_of(self, cameras: Cameras) -> Tensor:
+        """The prompt for each of B views, [B, L, D]."""
+        if self.text_views is None:
+            return self.text.expand(len(cameras.c2w), -1, -1)
+        return self.text_views[directions_of(cameras).to(self.text_views.device)]
 
     def timestep_range(self, progress: float) -> tuple[int, int]:
         """The lowest and highest timestep at this share of the run (both inclusive)."""
@@ -121,10 +138,8 @@ class _Batch:
 
     def predict(self, noisy: Tensor, timesteps: Tensor) -> tuple[Tensor, Tensor]:
         """The UNet's outputs for the prompts and for the negative prompts."""
-        text, negative = (
-            torch.cat([g.text[side].expand(n, -1, -1) for g, n in zip(self.guidances, self.sizes, strict=True)])
-            for side in (0, 1)
-        )
+        text = torch.cat([g.text_of(one.cameras) for g, one in zip(self.guidances, self.renders, strict=True)])
+        negative = torch.cat([g.negative.expand(n, -1, -1) for g, n in zip(self.guidances, self.sizes, strict=True)])
         condition = camera_condition(torch.cat([one.cameras.c2w for one in self.renders])).to(noisy)
         return self.backbone.predict_pair(noisy, timesteps, text, negative, condition, self.backbone.n_views)
 

@@ -92,7 +92,9 @@ class SoftPromptEncoder:
 
     def _words(self, text: str) -> list[int]:
         # SD 2.x pads with "!": without the flag an exclamation mark in a prompt would be read as padding.
-        return list(self._tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids)
+        # Not verbose: too long a text is our error to tell, once and in one line.
+        found = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)
+        return list(found.input_ids)
 
     def _check_length(self, words: int, what: str) -> None:
         over = words + 2 - self.max_length

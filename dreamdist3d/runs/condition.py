@@ -1,5 +1,6 @@
 """What a run is guided towards: a draw of a distribution or a plain text, encoded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from torch import Tensor
 from dreamdist3d.backbones import Backbone
 from dreamdist3d.config import PromptProcessorConfig
 from dreamdist3d.errors import UserError
+from dreamdist3d.guidance.directions import encode_views, view_words
 from dreamdist3d.prompts import PromptDraw, PromptSource, SoftPromptEncoder, open_distributions
 
 
@@ -19,6 +21,7 @@ class Condition:
 
     text: Tensor  # [L, D]
     negative: Tensor  # [L, D]
+    text_views: Tensor | None  # [4, L, D], under the view directions, for a backbone that does not see cameras
     draw: dict[str, Any] | None
     distribution: dict[str, Any] | None
 
@@ -52,9 +55,12 @@ def encode_condition(
         UserError: a prompt is too long, or the draw is not the recorded one any more.
     """
     encoder = SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder)
-    negative = encoder.encode_text([processor.negative_prompt]).hidden[0]
+    negative = encode_negative(encoder, [processor.negative_prompt])[0]
+    words = view_words() if backbone.n_views == 1 else None
     if distribution is None:
-        return Condition(encoder.encode_text([processor.prompt]).hidden[0], negative, None, None)
+        text = encoder.encode_text([processor.prompt]).hidden[0]
+        worded = words and [before + processor.prompt + after for before, after in words]
+        return Condition(text, negative, worded and encoder.encode_text(worded).hidden, None, None)
     draw = distribution.draw(
         processor.draw_seed, processor.gamma, processor.prefix, processor.suffix, processor.antithetic
     )
@@ -63,4 +69,20 @@ def encode_condition(
         PromptDraw.from_dict(recorded_draw, moments)
     paths = [str(Path(name).resolve()) for name in processor.files]
     source = {"path": paths[0] if len(paths) == 1 else paths, "sha256": distribution.content_hash}
-    return Condition(draw.embed(moments), negative, draw.to_dict(moments), source)
+    text_views = words and encode_views(distribution, draw, encoder, words)
+    return Condition(draw.embed(moments), negative, text_views, draw.to_dict(moments), source)
+
+
+def encode_negative(encoder: SoftPromptEncoder, texts: Sequence[str]) -> Tensor:
+    """Negative prompts, [N, L, D].
+
+    Raises:
+        UserError: one is too long; names its key.
+    """
+    try:
+        return encoder.encode_text(texts).hidden
+    except UserError as error:
+        raise UserError(
+            f"system.prompt_processor.negative_prompt: {error} Or leave it empty: "
+            "system.prompt_processor.negative_prompt="
+        ) from error

@@ -81,7 +81,9 @@ def prepare(trial: Trial, config: RunConfig, backbone: Backbone | None = None) -
         _check_backbone(trial, recorded.backbone, backbone)
     condition = encode_condition(processor, distribution, backbone, recorded.draw if has_begun else None)
     release_text_encoder(backbone)
-    guidance = MultiviewGuidance(backbone, condition.text, condition.negative, config.system.guidance)
+    guidance = MultiviewGuidance(
+        backbone, condition.text, condition.negative, config.system.guidance, condition.text_views
+    )
     return Prepared(trial, config, settings, guidance, _record(config, condition, backbone, recorded))
 
 

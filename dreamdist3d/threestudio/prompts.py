@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from dreamdist3d.config import PromptProcessorConfig
+from dreamdist3d.guidance.directions import Words, check_lengths, encode_views
 from dreamdist3d.prompts import PromptDraw, PromptSource
 from dreamdist3d.runs.condition import open_distribution
 from dreamdist3d.threestudio.encoders import open_encoder
-from dreamdist3d.threestudio.views import Words, check_lengths, encode_views
 
 
 @dataclass(frozen=True)

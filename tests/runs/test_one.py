@@ -20,6 +20,8 @@ from dreamdist3d.runs.one import export_again, run_once
 from dreamdist3d.runs.prepare import resolve_device
 from dreamdist3d.runs.source import run_source
 from dreamdist3d.runs.trial import Trial
+from tests.backbones.tiny import write_sd_folder
+from tests.prompts.tiny import WIDTH
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,7 +53,8 @@ class Seen:
 
     def __call__(self, lift_config, assets, together, device):
         (asset,) = assets
-        self.calls.append({"text": asset.guidance.text.clone(), "seed": asset.seed, "resume": asset.resume})
+        said = {"text": asset.guidance.text, "negative": asset.guidance.negative, "views": asset.guidance.text_views}
+        self.calls.append(said | {"seed": asset.seed, "resume": asset.resume})
         asset.checkpoint.parent.mkdir(exist_ok=True)
         asset.checkpoint.touch()
         if isinstance(self.error, Stopped):
@@ -114,8 +117,30 @@ def test_the_guidance_gets_the_draw_that_run_json_tells(
     encoder = SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder)
     distribution = PromptDistribution.load(tiny_distribution)
     expected = distribution.draw(draw["seed"], 2.0).embed(distribution.moments(encoder, suffix=" at night"))
-    torch.testing.assert_close(stub.calls[0]["text"][0], expected, rtol=0, atol=0)
-    torch.testing.assert_close(stub.calls[0]["text"][1], encoder.encode_text([""]).hidden[0])
+    torch.testing.assert_close(stub.calls[0]["text"], expected, rtol=0, atol=0)
+    torch.testing.assert_close(stub.calls[0]["negative"], encoder.encode_text([""]).hidden[0])
+
+
+def test_a_backbone_of_one_view_is_asked_by_direction(config, stub: Seen, tmp_path: Path) -> None:
+    """One omega under four directions' words; a backbone that sees cameras needs none."""
+    folder = write_sd_folder(tmp_path / "sd")
+    backbone = load_backbone(str(folder))
+    encoder = SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder)
+    tokens = torch.randn(3, 2, WIDTH, generator=torch.Generator().manual_seed(1))
+    learned = PromptDistribution(tokens, "low_rank", backbone.fingerprint)
+    learned.save(tmp_path / "d.safetensors")
+    drawn = f"system.prompt_processor.distribution={tmp_path / 'd.safetensors'}"
+    run_once(config(drawn, "system.prompt_processor.draw_seed=5", f"system.backbone={folder}"))
+    plain = ["system.prompt_processor.distribution=null", "system.prompt_processor.prompt=a red cat"]
+    run_once(config(*plain, f"system.backbone={folder}"))
+    run_once(config(*plain, "tag=joint"))
+    words = [f", {name} view" for name in ("side", "front", "back", "overhead")]
+    expected = torch.stack([learned.embed(learned.draw(5, suffix=word), encoder) for word in words])
+    torch.testing.assert_close(stub.calls[0]["views"], expected)
+    torch.testing.assert_close(
+        stub.calls[1]["views"], encoder.encode_text([f"a red cat{word}" for word in words]).hidden
+    )
+    assert stub.calls[2]["views"] is None
 
 
 def test_several_distributions_are_composed_and_the_run_recalls_them(
@@ -134,7 +159,7 @@ def test_several_distributions_are_composed_and_the_run_recalls_them(
     encoder = SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder)
     both = PromptComposition(tuple(PromptDistribution.load(name) for name in files), (0.25, 0.75))
     expected = both.embed(both.draw(5, antithetic=True), encoder)
-    torch.testing.assert_close(stub.calls[0]["text"][0], expected, rtol=0, atol=0)
+    torch.testing.assert_close(stub.calls[0]["text"], expected, rtol=0, atol=0)
     # Resumed with nothing said about the prompt, it is the same draw of the same files.
     manifest.state = "stopped"
     manifest.save(trial.manifest_path)
@@ -274,7 +299,7 @@ def test_a_plain_text_runs_without_a_draw(config, stub: Seen, tiny_backbone: Pat
     assert record.draw is None and record.distribution is None and trial.folder.name == "a-red-cat-4"
     backbone = load_backbone(str(tiny_backbone))
     expected = SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder).encode_text(["a red cat"]).hidden[0]
-    torch.testing.assert_close(stub.calls[0]["text"][0], expected)
+    torch.testing.assert_close(stub.calls[0]["text"], expected)
     assert stub.calls[0]["seed"] == 4
 
 

@@ -15,10 +15,10 @@ import torch
 from omegaconf import OmegaConf
 
 from dreamdist3d.backbones import load_backbone
+from dreamdist3d.guidance.directions import encode_views, view_words
 from dreamdist3d.mesh import read_mesh
 from dreamdist3d.prompts import PromptDistribution, SoftPromptEncoder
 from dreamdist3d.threestudio.draws import RECORD
-from dreamdist3d.threestudio.views import encode_views, view_words
 from tests.threestudio.studio import HOME, Studio, why_not
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(why_not() is not None, reason=why_not() or "")]

@@ -1,4 +1,4 @@
-"""View-dependent prompts of one draw: the words change with the direction, omega does not."""
+"""View-dependent prompts (DreamFusion, section 3.2): the words change with the direction, the draw's omega does not."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,11 +6,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from dreamdist3d.lift.cameras import Cameras
 from dreamdist3d.prompts import FixedMoments, PromptComposition, PromptDistribution, PromptDraw, PromptSource
 from dreamdist3d.prompts.encoder import SoftPromptEncoder
 
-# threestudio's directions, in the order in which its Perp-Neg counts them.
+# threestudio's directions, in the order in which its Perp-Neg counts them, and where they begin (degrees).
 DIRECTIONS = ("side", "front", "back", "overhead")
+_SIDE, _FRONT, _BACK, _OVERHEAD = range(4)
+_FROM_FRONT_DEG, _FROM_BACK_DEG, _OVERHEAD_DEG = 45.0, 45.0, 60.0
 Words = tuple[str, str]  # in front of a prompt and behind it
 
 
@@ -19,6 +22,16 @@ def view_words(in_front: bool = False) -> list[Words]:
     if in_front:
         return [(f"{'backside' if name == 'back' else name} view of ", "") for name in DIRECTIONS]
     return [("", f", {name} view") for name in DIRECTIONS]
+
+
+def directions_of(cameras: Cameras) -> Tensor:
+    """[B] int64: the index in `DIRECTIONS` of what each camera sees of an object whose front faces azimuth 0."""
+    azimuth = ((cameras.azimuth_deg + 180) % 360 - 180).abs()
+    found = torch.full_like(azimuth, _SIDE, dtype=torch.long)
+    found[azimuth < _FROM_FRONT_DEG] = _FRONT
+    found[azimuth > 180 - _FROM_BACK_DEG] = _BACK
+    found[cameras.elevation_deg > _OVERHEAD_DEG] = _OVERHEAD
+    return found
 
 
 @torch.no_grad()
