@@ -21,11 +21,11 @@ import torch
 import tyro
 from road import family_of, proportional_kib
 
-from dreamdist3d.config import RunConfig, load_config
+from dreamdist3d.config import load_config
 from dreamdist3d.lift import Field, load_field
 from dreamdist3d.mesh.package import AssetSource, PackageSettings, export_asset
 from dreamdist3d.mesh.texture import TextureSettings
-from dreamdist3d.runs.export_settings import mesh_settings
+from dreamdist3d.runs.run import Run
 from dreamdist3d.runs.source import field_source
 from dreamdist3d.runs.trial import Trial
 
@@ -43,14 +43,14 @@ def main(
 ) -> None:
     """Export one asset into a temporary folder; `lods` counts LOD0, so that 4 are a mesh and three LODs of it."""
     torch.set_num_threads(threads)
-    config, field, trial = from_run(run) if run else full_size()
+    made, field = from_run(run) if run else full_size()
     settings = PackageSettings(
         preset=preset, triangles=triangles, lods=lods, texture=TextureSettings(size=texture_size)
     )
     clock = Clock()
     with Memory() as memory, tempfile.TemporaryDirectory() as folder:
         clock.begins("surface")
-        source = surface_of(field, trial, config, resolution)
+        source = surface_of(field, made, resolution)
         asset = export_asset(source, Path(folder), settings, clock.begins)
         clock.begins("")
         megabytes = sum(file.stat().st_size for file in Path(folder).iterdir()) / 1e6
@@ -73,25 +73,24 @@ def main(
     print(json.dumps(result))
 
 
-def full_size() -> tuple[RunConfig, Field, Trial]:
+def full_size() -> tuple[Run, Field]:
     """The field every full-size run begins with, its coarse grids strengthened until they show."""
     config = load_config(CONFIG, ["system.prompt_processor.prompt=benchmark"])
     field = Field(config.system.geometry, torch.Generator().manual_seed(0))
     with torch.no_grad():
         for grid in list(field.grids)[:2]:
             grid *= 150.0
-    return config, field, Trial(Path("benchmark"))
+    return Run.of(Trial(Path("benchmark")), config), field
 
 
-def from_run(folder: Path) -> tuple[RunConfig, Field, Trial]:
+def from_run(folder: Path) -> tuple[Run, Field]:
     trial = Trial(folder)
     config = load_config(str(trial.parsed_config))
-    return config, load_field(trial.last_checkpoint, config.lift(), "cpu"), trial
+    return Run.of(trial, config), load_field(trial.last_checkpoint, config.lift(), "cpu")
 
 
-def surface_of(field: Field, trial: Trial, config: RunConfig, resolution: int) -> AssetSource:
-    settings = replace(mesh_settings(config.export), resolution=resolution)
-    return field_source(field, trial, config, settings)
+def surface_of(field: Field, run: Run, resolution: int) -> AssetSource:
+    return field_source(field, replace(run, mesh=replace(run.mesh, resolution=resolution)))
 
 
 class Clock:

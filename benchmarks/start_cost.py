@@ -19,6 +19,7 @@ import tyro
 
 from dreamdist3d.config import load_config
 from dreamdist3d.runs.prepare import open_backbone, prepare
+from dreamdist3d.runs.run import Run
 from dreamdist3d.runs.trial import Trial, locate
 
 
@@ -32,13 +33,13 @@ def main(distribution: Path, config: str = "dreamdist3d/mini.yaml", repeats: int
     """
     with tempfile.TemporaryDirectory() as folder:
         settings = load_config(config, [f"system.prompt_processor.distribution={distribution}", "tag=timed"])
-        _, settings = locate(settings)
+        run = Run.of(Trial(Path(folder)), locate(settings)[1])
         backbone = open_backbone(settings.system)
         start = [sys.executable, "-c", "import dreamdist3d.runs.worker"]
         seconds = {
             "process": median(lambda: subprocess.run(start, check=True), repeats),
             "backbone": median(lambda: open_backbone(settings.system), repeats),
-            "prepare": median(lambda: prepare(Trial(Path(folder)), settings, backbone), repeats),
+            "prepare": median(lambda: prepare(run, backbone), repeats),
         }
     print(json.dumps(seconds | {"saved_per_run": round(seconds["process"] + seconds["backbone"], 2)}))
 

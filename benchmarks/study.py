@@ -23,7 +23,7 @@ from dreamdist3d.config import load_config
 from dreamdist3d.eval import MiniClip, MiniDino, mean_pairwise_similarity
 from dreamdist3d.prompts import PromptDraw, PromptSource, learn, load_references, preset_for
 from dreamdist3d.prompts.looks.pictures import Sampling, rescale_for, sample_pictures
-from dreamdist3d.runs.batch import BatchOptions, held, open_batch, work_off
+from dreamdist3d.runs.batch import BatchOptions, open_batch, work_off
 
 CONFIG = "dreamdist3d/mini.yaml"
 JUDGED_SIZE = 128  # pixels a side at which references are judged
@@ -47,9 +47,7 @@ def lift_batch(folder: Path, distribution: Path, count: int, workers: int, first
     """The folders of `count` lifts, whose seeds and draw seeds count from `first`; what is there is not made again."""
     processor = "system.prompt_processor"
     named = (f"seed={first}", f"{processor}.draw_seed={first}", f"{processor}.distribution={distribution}")
-    plan = open_batch(folder, load_config(CONFIG, [*named, *words]), count, "independent")
-    with held(folder):
-        plan.save(folder)
+    with open_batch(folder, load_config(CONFIG, [*named, *words]), count, "independent") as plan:
         work_off(folder, plan, BatchOptions(workers=workers))
     return [folder / run.name for run in plan.runs]
 

@@ -21,7 +21,7 @@ import tyro
 from dreamdist3d.backbones import Backbone
 from dreamdist3d.config import RunConfig, load_config
 from dreamdist3d.guidance import MultiviewGuidance, guide_together
-from dreamdist3d.lift.optimize import Asset, lift_together
+from dreamdist3d.lift.optimize import Lift, lift_together
 from dreamdist3d.prompts import SoftPromptEncoder
 from dreamdist3d.runs.prepare import open_backbone
 
@@ -84,7 +84,7 @@ def timed(config: RunConfig, backbone: Backbone, size: int, steps: int) -> tuple
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as folder:
-        assets = [Asset(guidance, Path(folder) / str(i), seed=i) for i, guidance in enumerate(guidances)]
+        assets = [Lift(guidance, Path(folder) / str(i), seed=i) for i, guidance in enumerate(guidances)]
         began = time.perf_counter()
         lift_together(lift_config, assets, guide_together, str(backbone.device))
         if on_gpu:

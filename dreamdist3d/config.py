@@ -24,8 +24,8 @@ from dreamdist3d.lift.config import (
 from dreamdist3d.typed import accepts, annotation_of, build, demand, unknown_key
 from dreamdist3d.yamls import parse_yaml, resolved
 
-_DRAW_SEEDS = 2**32
-_SEEDS = 2**53  # what every program can read back from JSON
+DRAW_SEEDS = 2**32
+SEEDS = 2**53  # what every program can read back from JSON
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class PromptProcessorConfig:
     def __post_init__(self) -> None:
         demand(0 <= self.gamma < 1000, "gamma", self.gamma, "from 0 to below 1000")
         seed = self.draw_seed
-        demand(seed is None or 0 <= seed < _DRAW_SEEDS, "draw_seed", seed, "null, or a whole number from 0 to 2^32")
+        demand(seed is None or 0 <= seed < DRAW_SEEDS, "draw_seed", seed, "null, or a whole number from 0 to 2^32")
 
     @property
     def files(self) -> list[str]:
@@ -130,7 +130,7 @@ class RunConfig:
     export: ExportConfig = field(default_factory=ExportConfig)
 
     def __post_init__(self) -> None:
-        demand(0 <= self.seed < _SEEDS, "seed", self.seed, "a whole number from 0 to 2^53")
+        demand(0 <= self.seed < SEEDS, "seed", self.seed, "a whole number from 0 to 2^53")
         self.lift()  # checks what holds between sections
 
     def lift(self) -> LiftConfig:

@@ -11,7 +11,7 @@ from dreamdist3d.eval import evaluate
 from dreamdist3d.files import safe_name
 from dreamdist3d.mini.references import write_references
 from dreamdist3d.prompts import learn, load_references, preset_for
-from dreamdist3d.runs.batch import BatchOptions, held, open_batch, work_off
+from dreamdist3d.runs.batch import BatchOptions, open_batch, work_off
 from dreamdist3d.stopping import StopSignal
 
 CONFIG = "dreamdist3d/mini.yaml"
@@ -67,7 +67,5 @@ def _stopping(step: str) -> Iterator[None]:
 def _lift(folder: Path, distribution: Path, runs: int) -> None:
     """The batch in `folder`, with what is missing of it."""
     config = load_config(CONFIG, [f"system.prompt_processor.distribution={distribution}"])
-    plan = open_batch(folder, config, runs, "independent")
-    with held(folder):
-        plan.save(folder)
+    with open_batch(folder, config, runs, "independent") as plan:
         work_off(folder, plan, BatchOptions(workers=AT_ONCE))

@@ -146,7 +146,7 @@ def test_a_missing_config_is_an_error_that_names_it() -> None:
 def test_export_settings_are_those_of_the_mesh_and_the_package() -> None:
     from dreamdist3d.mesh import MeshSettings
     from dreamdist3d.mesh.package import PackageSettings
-    from dreamdist3d.runs.export_settings import mesh_settings, package_settings
+    from dreamdist3d.runs.run import mesh_settings, package_settings
 
     assert mesh_settings(ExportConfig()) == MeshSettings()
     assert package_settings(ExportConfig()) is None

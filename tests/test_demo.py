@@ -20,7 +20,7 @@ class Workers:
         self.distribution, self.limit, self.started = distribution, 99, []
 
     def __call__(self, folder: Path, plan: BatchPlan, options: BatchOptions) -> None:
-        assert plan.run_config().system.prompt_processor.files == [str(self.distribution)]
+        assert plan.run_config.system.prompt_processor.files == [str(self.distribution)]
         for run in plan.runs:
             manifest = Trial(folder / run.name).manifest()
             if manifest.state == "done":

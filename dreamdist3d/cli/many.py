@@ -36,23 +36,20 @@ def batch(
     """
     from dreamdist3d.config import load_config
 
-    settings = load_config(config, overrides)
-    from dreamdist3d.runs.batch import BatchOptions, held, open_batch, work_off
+    settings = load_config(config, overrides)  # before torch is imported: a slip shows at once
+    from dreamdist3d.cli.report import report_batch
+    from dreamdist3d.runs.batch import BatchOptions, open_batch, planned, work_off
     from dreamdist3d.runs.progress import describe_plan
 
-    plan = open_batch(out, settings, runs, draws)
+    options = BatchOptions(workers, assets_per_worker, retries)
     if dry_run:
-        print(describe_plan(out, plan))
+        print(describe_plan(out, planned(out, settings, runs, draws)))
         return
-    with held(out):
-        plan.save(out)
-        options = BatchOptions(workers, assets_per_worker, retries)
+    with open_batch(out, settings, runs, draws) as plan:
         if executor == "ray":
             from dreamdist3d.runs.ray_tasks import work_off_on_ray as work_off
         work_off(out, plan, options)
-    from dreamdist3d.cli.report import report_batch
-
-    print(report_batch(out, plan, references))
+        print(report_batch(out, plan, references))
 
 
 def status(batch: Positional[Path], once: bool = False) -> None:

@@ -30,9 +30,12 @@ def write_checkpoint(state: dict[str, Any], path: Path) -> None:
     torch.save(state, content)
     fresh = path.with_name("next.ckpt")
     write_atomic(fresh, lambda temporary: temporary.write_bytes(content.getbuffer()))
-    if path.exists():
-        os.replace(path, path.with_name(PREVIOUS))
-    os.replace(fresh, path)
+    try:
+        if path.is_file():
+            os.replace(path, path.with_name(PREVIOUS))
+        os.replace(fresh, path)
+    except OSError as error:  # a folder of that name, most likely
+        raise UserError(f"cannot write {path}: {error.strerror}. Remove what is in its place.") from error
 
 
 def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:

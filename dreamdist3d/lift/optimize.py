@@ -24,7 +24,7 @@ Together = Callable[[Sequence[Any], Sequence[Renders]], Sequence[Tensor]]
 
 
 @dataclass(frozen=True)
-class Asset:
+class Lift:
     """One of several lifts in step.
 
     Args:
@@ -64,21 +64,21 @@ def lift(
         config: cameras, field, renderer, losses, optimiser.
         guidance: maps renders [B, 3, H, W] in [0, 1], their cameras, the progress in [0, 1], a CPU generator
             and the background colour [3] to a scalar loss.
-        folder, seed, resume, on_step: as in `Asset`.
+        folder, seed, resume, on_step: as in `Lift`.
         device: where the field lives.
 
     Raises:
         Stopped: on Ctrl-C or SIGTERM, after a checkpoint.
         UserError: the loss or a gradient is not finite (the last checkpoint is kept), or the checkpoint does not fit.
     """
-    (outcome,) = lift_together(config, [Asset(guidance, folder, seed, resume, on_step)], _one_by_one, device)
+    (outcome,) = lift_together(config, [Lift(guidance, folder, seed, resume, on_step)], _one_by_one, device)
     if isinstance(outcome, UserError):
         raise outcome
     return outcome
 
 
 def lift_together(
-    config: LiftConfig, assets: Sequence[Asset], together: Together, device: str = "cpu"
+    config: LiftConfig, assets: Sequence[Lift], together: Together, device: str = "cpu"
 ) -> list[Field | UserError]:
     """Optimise several fields in step, each with an optimiser and a randomness of its own.
 
@@ -119,7 +119,7 @@ def lift_together(
 class _Member:
     """An asset, its state, and what has become of it."""
 
-    def __init__(self, config: LiftConfig, asset: Asset, device: str, stack: ExitStack) -> None:
+    def __init__(self, config: LiftConfig, asset: Lift, device: str, stack: ExitStack) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self.asset, self.config = asset, config

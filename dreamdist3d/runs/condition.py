@@ -7,12 +7,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import CLIPTokenizer
 
 from dreamdist3d.backbones import Backbone
+from dreamdist3d.backbones.convert.tokenizer import END, clip_tokenizer
+from dreamdist3d.backbones.find import find
+from dreamdist3d.backbones.parts import load_part
 from dreamdist3d.config import PromptProcessorConfig
-from dreamdist3d.errors import UserError
+from dreamdist3d.errors import UserError, shown
+from dreamdist3d.files import read_json
 from dreamdist3d.guidance.directions import encode_views, view_words
 from dreamdist3d.prompts import PromptDraw, PromptSource, SoftPromptEncoder, open_distributions
+
+_CLIP_LENGTH, _MOST_WORDS = 77, 20_000
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,34 @@ def open_distribution(processor: PromptProcessorConfig) -> PromptSource | None:
             "or system.prompt_processor.prompt=TEXT."
         )
     return None
+
+
+def check_words(processor: PromptProcessorConfig, backbone: str) -> None:
+    """That the words of a prompt fit the backbone's text encoder, found out without loading it.
+
+    What cannot be told here (weights that are not on this machine, tokens between the words) the encoder tells.
+
+    Raises:
+        UserError: a text is too long.
+    """
+    words = (processor.prefix or "") + " " + (processor.suffix or "") if processor.files else processor.prompt
+    for key, text in (("prompt", words), ("negative_prompt", processor.negative_prompt)):
+        if len(text) > _MOST_WORDS:
+            raise UserError(f"system.prompt_processor.{key} has {len(text)} characters, which no text encoder reads.")
+    try:
+        folder = find(backbone).path
+        tokenizer = load_part(CLIPTokenizer, folder / "tokenizer") if folder.is_dir() else clip_tokenizer(END)
+    except UserError:
+        return
+    config = folder / "text_encoder" / "config.json"
+    longest = (read_json(config) if config.is_file() else {}).get("max_position_embeddings", _CLIP_LENGTH)
+    for key, text in (("prompt", words), ("negative_prompt", processor.negative_prompt)):
+        length = len(tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids) + 2
+        if length > longest:
+            raise UserError(
+                f"system.prompt_processor.{key} has {length} tokens (begin and end marks counted), and the text "
+                f"encoder of {backbone} reads {longest}: shorten it ({shown(text)})."
+            )
 
 
 @torch.no_grad()

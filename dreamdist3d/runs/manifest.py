@@ -13,7 +13,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
 
-from dreamdist3d.errors import Stopped, UserError
+from dreamdist3d.errors import Stopped, UserError, one_line
 from dreamdist3d.files import read_json, write_json
 from dreamdist3d.typed import build
 from dreamdist3d.version import __version__
@@ -39,6 +39,7 @@ class Manifest:
         attempts: how often a batch has begun this run.
         timings: seconds per phase, summed over restarts. Runs lifted in step share the seconds of their lift.
         error: the one line that ended a failed or stopped run.
+        files: the results of a finished run by their paths in its folder, and their sizes in bytes.
     """
 
     state: State = "pending"
@@ -54,6 +55,7 @@ class Manifest:
     attempts: int = 0
     timings: dict[str, float] = field(default_factory=dict)
     error: str | None = None
+    files: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._writing = threading.Lock()
@@ -78,7 +80,11 @@ class Manifest:
         """What the asset is lifted from, by name, for its checkpoints: no other run may go on from them."""
         if self.backbone is None:  # not begun yet
             return {}
-        parts = {"draw": self.draw, "backbone": self.backbone.get("weights_sha256")}
+        parts = {
+            "draw": self.draw,
+            "backbone": self.backbone.get("weights_sha256"),
+            "seed": self.config.get("seed"),
+        }
         return {
             name: hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()
             for name, part in parts.items()
@@ -111,7 +117,7 @@ class Manifest:
         """What became of the run: done without an error, else stopped or failed."""
         is_stop = isinstance(error, Stopped | KeyboardInterrupt)
         self.state = "done" if error is None else "stopped" if is_stop else "failed"
-        self.error = None if error is None else _one_line(error)
+        self.error = None if error is None else one_line(error)
 
     def at_step(self, step: int) -> None:
         """How far the lift is; the next heartbeat writes it."""
@@ -139,7 +145,3 @@ def current_versions() -> dict[str, str]:
     """The versions of Python, this package and the libraries that results depend on."""
     libraries = {name: metadata.version(name) for name in _LIBRARIES}
     return {"python": platform.python_version(), "dreamdist3d": __version__, **libraries}
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

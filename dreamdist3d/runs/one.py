@@ -6,12 +6,10 @@ from typing import Literal
 from dreamdist3d.config import RunConfig, load_config
 from dreamdist3d.errors import UserError
 from dreamdist3d.lift import load_field
-from dreamdist3d.mesh import MeshSettings
-from dreamdist3d.runs.export_settings import mesh_settings, package_settings
-from dreamdist3d.runs.finish import export_mesh, write_views
 from dreamdist3d.runs.prepare import prepare, resolve_device
-from dreamdist3d.runs.trial import Trial, locate
-from dreamdist3d.runs.walk import walk
+from dreamdist3d.runs.run import Run, located
+from dreamdist3d.runs.trial import Trial
+from dreamdist3d.runs.walk import export_mesh, walk, write_views
 
 Mode = Literal["train", "test", "export"]
 
@@ -26,16 +24,13 @@ def run_once(config: RunConfig, mode: Mode = "train") -> Trial:
         UserError: something the user can mend; `run.json` keeps the line when the run had begun.
         Stopped: Ctrl-C or SIGTERM; the same command goes on.
     """
-    # Made first, so that a bad value shows now and not after the lift.
-    settings = mesh_settings(config.export)
-    package_settings(config.export)
     device = resolve_device(config.system.device)
-    trial, config = locate(config)
+    run = located(config)
     if mode == "train":
-        _train(trial, config)
+        _train(run)
     else:
-        _finish_again(trial, config, settings, device, mode)
-    return trial
+        _finish_again(run, device, mode)
+    return run.trial
 
 
 def export_again(folder: Path) -> Trial:
@@ -45,28 +40,28 @@ def export_again(folder: Path) -> Trial:
         UserError: it is not the folder of a trained run.
     """
     trial = Trial(folder)
-    if not trial.manifest_path.exists():
-        raise UserError(f"{folder} is not the folder of a run: there is no run.json in it.")
-    config = load_config(str(trial.parsed_config), [f"resume={trial.last_checkpoint}"])
-    return run_once(config, "export")
+    trial.require_trained()
+    return run_once(load_config(str(trial.parsed_config), [f"resume={trial.last_checkpoint}"]), "export")
 
 
-def _train(trial: Trial, config: RunConfig) -> None:
-    prepared = prepare(trial, config)
+def _train(run: Run) -> None:
+    prepared = prepare(run)
     if prepared is None:
         return
-    with trial.locked():
+    with run.trial.locked():
         (error,) = walk([prepared])
     if error is not None:
         raise error
 
 
-def _finish_again(trial: Trial, config: RunConfig, settings: MeshSettings, device: str, mode: Mode) -> None:
-    checkpoint = Path(config.resume) if config.resume else trial.last_checkpoint
-    manifest = trial.manifest()
+def _finish_again(run: Run, device: str, mode: Mode) -> None:
+    checkpoint = Path(run.config.resume) if run.config.resume else run.trial.last_checkpoint
+    manifest = run.trial.manifest()
     if manifest is None or not checkpoint.exists():
         raise UserError(f"--{mode} needs a trained run, and {checkpoint} is missing: give resume=RUN/ckpts/last.ckpt.")
-    with trial.locked(), manifest.timed(mode):
-        field = load_field(checkpoint, config.lift(), device, manifest.identity)
-        (write_views if mode == "test" else export_mesh)(field, trial, config, settings)
-    manifest.save(trial.manifest_path)
+    with run.trial.locked(), manifest.timed(mode):
+        field = load_field(checkpoint, run.config.lift(), device, manifest.identity)
+        (write_views if mode == "test" else export_mesh)(field, run)
+        if manifest.state == "done":
+            manifest.files = run.trial.results()
+    manifest.save(run.trial.manifest_path)

@@ -1,5 +1,6 @@
 """Everything about a run that can be known, and go wrong, before its lift."""
 
+import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,10 @@ from dreamdist3d.backbones import (
 )
 from dreamdist3d.config import RunConfig, SystemConfig, to_yaml
 from dreamdist3d.errors import UserError
-from dreamdist3d.files import write_text
 from dreamdist3d.guidance import MultiviewGuidance
-from dreamdist3d.mesh import MeshSettings
 from dreamdist3d.runs.condition import Condition, encode_condition, open_distribution
-from dreamdist3d.runs.export_settings import mesh_settings, package_settings
 from dreamdist3d.runs.manifest import Manifest, current_versions
+from dreamdist3d.runs.run import Run
 from dreamdist3d.runs.trial import Trial
 
 MINI_HINT = "To try it on any machine: --config dreamdist3d/mini.yaml"
@@ -32,9 +31,7 @@ MINI_HINT = "To try it on any machine: --config dreamdist3d/mini.yaml"
 class Prepared:
     """A run whose draw is encoded; nothing of it is written yet."""
 
-    trial: Trial
-    config: RunConfig
-    settings: MeshSettings
+    run: Run
     guidance: MultiviewGuidance
     manifest: Manifest
 
@@ -46,28 +43,32 @@ class Prepared:
     @property
     def checkpoint(self) -> Path:
         """The checkpoint to go on from, if it exists."""
-        return Path(self.config.resume) if self.config.resume else self.trial.last_checkpoint
+        return Path(self.run.config.resume) if self.run.config.resume else self.run.trial.last_checkpoint
 
-    def write_config(self) -> None:
-        """Leave the resolved configuration in the trial's folder."""
-        write_text(self.trial.parsed_config, to_yaml(replace(self.config, resume=None)))
+    @property
+    def parsed(self) -> str:
+        """The resolved configuration, as it is left in the trial's folder."""
+        return to_yaml(replace(self.run.config, resume=None))
 
 
-def prepare(trial: Trial, config: RunConfig, backbone: Backbone | None = None) -> Prepared | None:
+def prepare(run: Run, backbone: Backbone | None = None) -> Prepared | None:
     """Open the distribution, load the backbone if it is not given, encode the draw; None for a finished run.
+
+    A run that is called finished and lacks one of its files is not: it is prepared to go on from its checkpoint.
 
     Raises:
         UserError: whatever the user can mend, before a file is written or a minute is spent.
     """
-    settings = mesh_settings(config.export)
-    package_settings(config.export)
+    trial, config = run.trial, run.config
     processor, recorded = config.system.prompt_processor, trial.manifest()
     distribution = open_distribution(processor)
     has_begun = recorded is not None and recorded.backbone is not None  # a batch records its runs before that
     if has_begun:
         _check_same(trial, "distribution", recorded.distribution, distribution and distribution.content_hash)
         if recorded.state == "done":
-            return None
+            if (lacking := trial.lacks(recorded)) is None:
+                return None
+            print(f"{trial.folder / lacking} is gone or cut off, and is made again.", file=sys.stderr)
     if backbone is None:
         backbone = open_backbone(config.system)
     if config.data.n_view % backbone.n_views:
@@ -84,7 +85,7 @@ def prepare(trial: Trial, config: RunConfig, backbone: Backbone | None = None) -
     guidance = MultiviewGuidance(
         backbone, condition.text, condition.negative, config.system.guidance, condition.text_views
     )
-    return Prepared(trial, config, settings, guidance, _record(config, condition, backbone, recorded))
+    return Prepared(run, guidance, _record(config, condition, backbone, recorded))
 
 
 def resolve_device(wanted: str) -> str:

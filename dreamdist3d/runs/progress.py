@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
@@ -16,14 +15,16 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from dreamdist3d.runs.manifest import HEARTBEAT_SECONDS, Manifest
+from dreamdist3d.errors import UserError
+from dreamdist3d.files import fcntl
+from dreamdist3d.runs.locks import LOCK, holder_of
 from dreamdist3d.runs.plan import BatchPlan
-from dreamdist3d.runs.trial import Trial
+from dreamdist3d.runs.records import Record, Records
 
 _REFRESH_SECONDS, _LINE_SECONDS = 1.0, 10.0
-_SILENT_BEATS = 6  # a running run that misses so many heartbeats has lost its worker
-_COLORS = {"done": "green", "running": "cyan", "failed": "red", "dead": "red", "stopped": "yellow", "pending": "dim"}
-_FIRST_SHOWN = ("failed", "dead", "running", "stopped", "pending", "done")
+_BAD = {"failed": "red", "dead": "red", "damaged": "red"}
+_COLORS = {"done": "green", "running": "cyan", **_BAD, "stopped": "yellow", "pending": "dim"}
+_FIRST_SHOWN = ("failed", "dead", "damaged", "running", "stopped", "pending", "done")
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class RunStatus:
     """One line of the table."""
 
     name: str
-    state: str  # of run.json, or dead
+    state: str  # of run.json; dead: running, and nobody is at it; damaged: the file cannot be read
     share: float  # of the lift that is done, [0, 1]
     seconds: float  # of lifting so far, of finished phases
     attempts: int
@@ -39,29 +40,33 @@ class RunStatus:
     error: str
 
 
-def status_of(folder: Path, plan: BatchPlan) -> list[RunStatus]:
-    """What every run's `run.json` says now.
+def status_of(folder: Path, plan: BatchPlan, records: Records | None = None) -> list[RunStatus]:
+    """What every run's `run.json` says now; one that cannot be read says so, and the others are shown.
 
-    Raises:
-        UserError: one cannot be read.
+    Args:
+        records: keeps what has not changed since the last look.
     """
-    return [_status(run.name, Trial(folder / run.name).manifest()) for run in plan.runs]
+    records = records or Records(folder)
+    return [_status(folder, run.name, records.of(run.name)) for run in plan.runs]
 
 
-def _status(name: str, manifest: Manifest | None) -> RunStatus:
-    if manifest is None:
+def _status(folder: Path, name: str, record: Record) -> RunStatus:
+    if record is None:
         return RunStatus(name, "pending", 0.0, 0.0, 0, "", "")
-    state = "dead" if manifest.state == "running" and _is_silent(manifest) else manifest.state
-    share = 1.0 if state == "done" else manifest.step / manifest.max_steps if manifest.max_steps else 0.0
-    seconds = sum(manifest.timings.values())
-    return RunStatus(name, state, share, seconds, manifest.attempts, manifest.device or "", manifest.error or "")
+    if isinstance(record, UserError):
+        return RunStatus(name, "damaged", 0.0, 0.0, 0, "", str(record))
+    state = "dead" if record.state == "running" and not _is_held(folder / name) else record.state
+    share = 1.0 if state == "done" else min(1.0, record.step / record.max_steps) if record.max_steps > 0 else 0.0
+    seconds = sum(record.timings.values())
+    return RunStatus(name, state, share, seconds, record.attempts, record.device or "", record.error or "")
 
 
-def _is_silent(manifest: Manifest) -> bool:
-    if manifest.heartbeat is None or manifest.backbone is None:  # taken, and still loading
+def _is_held(run: Path) -> bool:
+    """Whether somebody works at the run: the lock tells it, whatever any machine's clock says."""
+    try:
+        return fcntl is None or holder_of(run / LOCK) is not None
+    except UserError:
         return False
-    age = datetime.now(timezone.utc) - datetime.fromisoformat(manifest.heartbeat)
-    return age.total_seconds() > _SILENT_BEATS * HEARTBEAT_SECONDS
 
 
 def render_table(folder: Path, runs: list[RunStatus], left: float | None, height: int | None = None) -> RenderableType:
@@ -123,7 +128,7 @@ class Pace:
         """Seconds, or None as long as nothing has moved."""
         done = _work_done(runs)
         gone = time.monotonic() - self._began
-        open_runs = [run for run in runs if run.state not in ("done", "failed")]
+        open_runs = [run for run in runs if run.state not in ("done", "failed", "damaged")]
         if done <= self._first or not open_runs:
             return None
         return gone / (done - self._first) * sum(1 - run.share for run in open_runs)
@@ -139,14 +144,14 @@ def _duration(seconds: float) -> str:
 
 
 @contextmanager
-def shown_progress(folder: Path, plan: BatchPlan) -> Iterator[Callable[[], None]]:
+def shown_progress(folder: Path, plan: BatchPlan, records: Records) -> Iterator[Callable[[], None]]:
     """Keep the table on a terminal, or write a line now and then; call what is given as often as you like."""
-    pace = Pace(status_of(folder, plan))
+    pace = Pace(status_of(folder, plan, records))
     if Console(stderr=True).is_terminal:
         with Live(console=Console(stderr=True), auto_refresh=False) as live:
 
             def draw() -> None:
-                runs = status_of(folder, plan)
+                runs = status_of(folder, plan, records)
                 live.update(render_table(folder, runs, pace.left(runs), live.console.height - 1), refresh=True)
 
             yield _at_most_every(_REFRESH_SECONDS, draw)
@@ -154,7 +159,7 @@ def shown_progress(folder: Path, plan: BatchPlan) -> Iterator[Callable[[], None]
         return
 
     def write() -> None:
-        runs = status_of(folder, plan)
+        runs = status_of(folder, plan, records)
         print(summary(folder, runs, pace.left(runs)), file=sys.stderr, flush=True)
 
     yield _at_most_every(_LINE_SECONDS, write)
@@ -174,24 +179,24 @@ def _at_most_every(seconds: float, act: Callable[[], None]) -> Callable[[], None
 
 def watch(folder: Path, plan: BatchPlan, once: bool = False) -> None:
     """Print the table; on a terminal keep it true until every run has ended, or Ctrl-C."""
-    console = Console()
-    pace = Pace(status_of(folder, plan))
+    console, records = Console(), Records(folder)
+    pace = Pace(status_of(folder, plan, records))
     if once or not console.is_terminal:
-        runs = status_of(folder, plan)
+        runs = status_of(folder, plan, records)
         console.print(render_table(folder, runs, pace.left(runs)))
         return
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            runs = status_of(folder, plan)
+            runs = status_of(folder, plan, records)
             live.update(render_table(folder, runs, pace.left(runs), console.height - 1), refresh=True)
-            if all(run.state in ("done", "failed", "stopped") for run in runs):
+            if all(run.state in ("done", "failed", "stopped", "damaged") for run in runs):
                 return
             time.sleep(_REFRESH_SECONDS)
 
 
 def describe_plan(folder: Path, plan: BatchPlan) -> str:
     """What a batch would do, one line for each run."""
-    config = plan.run_config()
+    config = plan.run_config
     head = (
         f"{folder}: {len(plan.runs)} runs of {config.trainer.max_steps} steps with backbone "
         f"{config.system.backbone}, {plan.draws} draws"

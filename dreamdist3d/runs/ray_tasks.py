@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from dreamdist3d.runs.batch import BatchOptions, reopen, tell_failures
 from dreamdist3d.runs.plan import BatchPlan
 from dreamdist3d.runs.prepare import resolve_device
 from dreamdist3d.runs.progress import shown_progress
-from dreamdist3d.runs.trial import Trial
+from dreamdist3d.runs.records import Records, is_open
 from dreamdist3d.stopping import StopSignal
 
 _POLL_SECONDS, _STOP_SECONDS, _KNOCK_SECONDS = 1.0, 60.0, 10.0
@@ -33,9 +34,9 @@ def work_off_on_ray(folder: Path, plan: BatchPlan, options: BatchOptions) -> Non
     ray = _ray()
     folder = folder.resolve()
     reopen(folder, plan)
-    on_gpu = resolve_device(plan.run_config().system.device) == "cuda"
+    on_gpu = resolve_device(plan.run_config.system.device) == "cuda"
     needs = {"num_gpus": 1, "num_cpus": 1} if on_gpu else {"num_cpus": 1}
-    with StopSignal() as stop, _cluster(ray), shown_progress(folder, plan) as refresh:
+    with StopSignal() as stop, _cluster(ray), shown_progress(folder, plan, Records(folder)) as refresh:
         task = ray.remote(max_retries=options.retries, **needs)(do_runs)
         waiting = [task.remote(str(folder), names, options) for names in _groups(folder, plan, options.together)]
         while waiting:
@@ -71,7 +72,8 @@ def do_runs(folder: str, names: Sequence[str], options: BatchOptions) -> str:
 
 def _groups(folder: Path, plan: BatchPlan, size: int) -> list[list[str]]:
     """The names of unfinished runs, `size` to a task."""
-    names = [run.name for run in plan.runs if Trial(folder / run.name).manifest().state != "done"]
+    records = Records(folder)
+    names = [run.name for run in plan.runs if is_open(records.of(run.name), retries=sys.maxsize)]
     return [names[i : i + size] for i in range(0, len(names), size)]
 
 

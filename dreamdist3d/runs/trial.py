@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from dreamdist3d.config import PromptProcessorConfig, RunConfig
-from dreamdist3d.errors import UserError
+from dreamdist3d.errors import UserError, shown
 from dreamdist3d.files import ensure_folder, safe_name, sweep
 from dreamdist3d.runs.locks import LOCK, hold
 from dreamdist3d.runs.manifest import Manifest
@@ -46,6 +46,32 @@ class Trial:
         """What an earlier start recorded, if there was one."""
         return Manifest.load(self.manifest_path) if self.manifest_path.exists() else None
 
+    def results(self) -> dict[str, int]:
+        """The pictures, meshes and packages that are here, and how many bytes each has."""
+        found = [path for folder in (self.save_folder, self.mesh.parent) for path in sorted(folder.rglob("*"))]
+        shown = [path for path in found if path.is_file() and not path.name.startswith(".")]
+        return {path.relative_to(self.folder).as_posix(): path.stat().st_size for path in shown}
+
+    def lacks(self, manifest: Manifest) -> str | None:
+        """The first result of a finished run that is gone or not as long as it was; None if all are whole."""
+        now = self.results()
+        mesh = self.mesh.relative_to(self.folder).as_posix()
+        wanted = manifest.files or {mesh: now.get(mesh, -1)}  # records of earlier versions list no files
+        return next((name for name, size in wanted.items() if now.get(name) != size), None)
+
+    def require_trained(self) -> None:
+        """That a run was lifted here.
+
+        Raises:
+            UserError: it is no run's folder, or nothing was lifted yet.
+        """
+        if not self.manifest_path.exists():
+            raise UserError(f"{self.folder} is not the folder of a run: there is no run.json in it.")
+        if not self.last_checkpoint.exists():
+            raise UserError(
+                f"{self.folder} has no trained field yet: {self.last_checkpoint} is missing; let the run end first."
+            )
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes out of the folder; the system frees it even when this one is killed.
@@ -83,7 +109,7 @@ def locate(config: RunConfig) -> tuple[Trial, RunConfig]:
         trial = _under_root(config, default_tag(processor, config.seed))
         processor = _recalled(processor, trial)
     system = replace(config.system, prompt_processor=processor)
-    return trial, replace(config, tag=trial.folder.name, system=system)
+    return trial, replace(config, tag=trial.folder.name, seed=_seed(config, trial), system=system)
 
 
 def default_tag(processor: PromptProcessorConfig, seed: int) -> str:
@@ -105,6 +131,13 @@ def _owner(checkpoint: Path) -> Trial:
     return trial
 
 
+def _seed(config: RunConfig, trial: Trial) -> int:
+    """The one that the run was begun with: its checkpoint goes on with it whatever is asked now."""
+    manifest = trial.manifest()
+    recorded = manifest.config.get("seed") if manifest is not None else None
+    return recorded if isinstance(recorded, int) and recorded >= 0 else config.seed
+
+
 def _with_seed(processor: PromptProcessorConfig) -> PromptProcessorConfig:
     if not processor.files or processor.draw_seed is not None:
         return processor
@@ -117,16 +150,19 @@ def _recalled(processor: PromptProcessorConfig, trial: Trial) -> PromptProcessor
     if manifest is None:
         return processor
     where = f"{trial.manifest_path}: system.prompt_processor"
-    recorded = build(PromptProcessorConfig, manifest.config.get("system", {}).get("prompt_processor"), where)
+    system = manifest.config.get("system")
+    section = system.get("prompt_processor") if isinstance(system, dict) else None
+    recorded = build(PromptProcessorConfig, section, where)
     if processor.distribution is None and not processor.prompt:
-        return replace(recorded, distribution=(manifest.distribution or {}).get("path"))
+        path = (manifest.distribution or {}).get("path")
+        return build(PromptProcessorConfig, section | {"distribution": path}, where)
     if processor.draw_seed is None:
         processor = replace(processor, draw_seed=recorded.draw_seed)
     for name in (f.name for f in fields(processor) if f.name != "distribution"):
         was, now = getattr(recorded, name), getattr(processor, name)
         if was != now:
             raise UserError(
-                f"{trial.folder} was begun with system.prompt_processor.{name}={was!r}, not {now!r}; "
+                f"{trial.folder} was begun with system.prompt_processor.{name}={shown(was)}, not {shown(now)}; "
                 "put it back, or choose another tag for a new run."
             )
     return processor

@@ -19,15 +19,20 @@ import torch
 import tyro
 
 from dreamdist3d.backbones import Backbone
-from dreamdist3d.errors import Stopped, UserError
+from dreamdist3d.errors import Stopped, UserError, is_out_of_memory, one_line
 from dreamdist3d.runs.locks import Busy
+from dreamdist3d.runs.manifest import Manifest
 from dreamdist3d.runs.plan import BatchPlan, PlannedRun
 from dreamdist3d.runs.prepare import Prepared, open_backbone, prepare
+from dreamdist3d.runs.records import Records, is_open, sound_record
 from dreamdist3d.runs.trial import Trial
 from dreamdist3d.runs.walk import walk
 from dreamdist3d.stopping import StopSignal
 
 _ORPHAN_SECONDS = 1.0
+_NO_ROOM = (
+    "out of memory while the diffusion model was loaded; try fewer --workers, system.low_vram=true, or a smaller model."
+)
 
 
 @dataclass
@@ -46,6 +51,7 @@ class Worker:
 
     def __post_init__(self) -> None:
         self.plan = BatchPlan.load(self.folder)
+        self._records = Records(self.folder)
         self._backbone: Backbone | None = None
 
     def work_off(self, only: Sequence[str] | None = None) -> None:
@@ -57,7 +63,7 @@ class Worker:
         """
         with StopSignal() as self._stop:
             while True:
-                if self._stop.requested:  # it may have come in the last moments of a run, which then ended well
+                if self._stop.requested:
                     raise Stopped("stopped between two runs.")
                 with self._claimed(only) as runs:
                     if not runs:
@@ -73,20 +79,24 @@ class Worker:
             for run in self.plan.runs:
                 if len(taken) == self.together:
                     break
-                if (only is None or run.name in only) and self._take(Trial(self.folder / run.name), stack):
+                if (only is None or run.name in only) and self._take(run, stack):
                     taken.append(run)
             yield taken
 
-    def _take(self, trial: Trial, stack: ExitStack) -> bool:
-        if not is_open(trial, self.retries):
+    def _take(self, run: PlannedRun, stack: ExitStack) -> bool:
+        if not is_open(self._records.of(run.name), self.retries):
             return False
+        trial = Trial(self.folder / run.name)
         with ExitStack() as attempt:
             try:
                 attempt.enter_context(trial.locked())
+                manifest = sound_record(trial, self.plan.pending(self.folder, run))
             except Busy:
                 return False
-            manifest = trial.manifest()
-            if not is_open(trial, self.retries):  # done by another worker between the look and the lock
+            except UserError as error:  # a folder that cannot be worked in
+                self._fail(run, error, for_good=True)
+                return False
+            if not is_open(manifest, self.retries):  # done by another worker between the look and the lock
                 return False
             manifest.attempts += 1
             manifest.save(trial.manifest_path)
@@ -95,18 +105,18 @@ class Worker:
 
     def _do(self, runs: Sequence[PlannedRun]) -> None:
         """Lift runs in step; what goes wrong with several, most often their memory, is tried with each alone."""
-        prepared = [one for run in runs if (one := self._prepared(run)) is not None]
+        prepared = [(run, one) for run in runs if (one := self._prepared(run)) is not None]
         if self._stop.requested:
             raise Stopped("stopped before a run began.")
         try:
             if prepared:
-                walk(prepared)
+                walk([one for _, one in prepared])
             return
         except UserError:
             raise
         except Exception as error:
             if len(prepared) == 1:
-                self._fail(prepared[0].trial, error)
+                self._fail(prepared[0][0], error)
                 return
             print(f"warning: {len(prepared)} runs in step failed ({reason(error)}); now one by one.", file=sys.stderr)
         del prepared
@@ -115,34 +125,35 @@ class Worker:
             self._do([run])
 
     def _prepared(self, run: PlannedRun) -> Prepared | None:
-        trial, config = Trial(self.folder / run.name), self.plan.config_of(self.folder, run)
-        if self._backbone is None:
-            self._backbone = open_backbone(config.system)
+        """None for a run that cannot be begun, whose record says why; what no run can do without is raised."""
         try:
-            return prepare(trial, config, self._backbone)
+            if self._backbone is None:
+                self._backbone = open_backbone(self.plan.run_config.system)
         except Exception as error:
-            self._fail(trial, error)
+            if not is_out_of_memory(error):
+                raise
+            self._fail(run, UserError(_NO_ROOM))
             return None
+        try:
+            return prepare(self.plan.run_of(self.folder, run), self._backbone)
+        except UserError as error:  # the same the next time
+            self._fail(run, error, for_good=True)
+        except Exception as error:
+            self._fail(run, error)
+        return None
 
-    def _fail(self, trial: Trial, error: Exception) -> None:
+    def _fail(self, run: PlannedRun, error: Exception, for_good: bool = False) -> None:
         """Record the end of a run that did not come to record it itself."""
-        manifest = trial.manifest()
+        trial = Trial(self.folder / run.name)
+        record = self._records.of(run.name)
+        manifest = record if isinstance(record, Manifest) else self.plan.pending(self.folder, run)
         manifest.end(UserError(reason(error)))
+        if for_good:
+            manifest.attempts = max(manifest.attempts, self.retries + 1)
         manifest.save(trial.manifest_path)
         if not isinstance(error, UserError):
             traceback.print_exception(error)
-        print(f"{trial.folder.name} failed: {manifest.error}", file=sys.stderr)
-
-
-def is_open(trial: Trial, retries: int) -> bool:
-    """Whether a run is still to be done; says nothing of who may be at it."""
-    manifest = trial.manifest()
-    return manifest is not None and manifest.state != "done" and manifest.attempts <= retries
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether the GPU's or the machine's memory did not suffice."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)
+        print(f"{run.name} failed: {manifest.error}", file=sys.stderr)
 
 
 def reason(error: Exception) -> str:
@@ -178,7 +189,7 @@ def main(folder: tyro.conf.Positional[Path], retries: int = 2, together: int = 1
     try:
         Worker(folder, retries, together).work_off()
     except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
 
 

@@ -8,7 +8,7 @@ import torch
 
 from dreamdist3d.errors import Stopped, UserError
 from dreamdist3d.lift.checkpoints import PREVIOUS, last_readable, read_checkpoint
-from dreamdist3d.lift.optimize import Asset, lift, lift_together
+from dreamdist3d.lift.optimize import Lift, lift, lift_together
 from tests.lift.fakes import small_config
 
 CONFIG = small_config()
@@ -30,8 +30,8 @@ def one_by_one(guidances, renders):
 
 
 def assets_in(folder, resume=False):
-    made = [Asset(towards(color), folder / str(i), seed=i) for i, color in enumerate(COLORS)]
-    return [Asset(a.guidance, a.folder, a.seed, a.checkpoint) for a in made] if resume else made
+    made = [Lift(towards(color), folder / str(i), seed=i) for i, color in enumerate(COLORS)]
+    return [Lift(a.guidance, a.folder, a.seed, a.checkpoint) for a in made] if resume else made
 
 
 def assert_same(field, other):
@@ -88,7 +88,7 @@ def test_one_that_is_behind_catches_up_first(tmp_path, alone):
         seen.append(len(guidances))
         return one_by_one(guidances, renders)
 
-    behind = Asset(assets[2].guidance, assets[2].folder, 2, older)
+    behind = Lift(assets[2].guidance, assets[2].folder, 2, older)
     fields = lift_together(CONFIG, [*assets[:2], behind], watching)
     assert seen == [1, 1]
     for together, single in zip(fields, alone, strict=True):

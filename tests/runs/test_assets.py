@@ -13,8 +13,8 @@ from dreamdist3d.mesh.package import PackageSettings, pictures
 from dreamdist3d.mesh.texture import TextureSettings
 from dreamdist3d.prompts import PromptDistribution
 from dreamdist3d.runs.assets import export_assets, folder_names
-from dreamdist3d.runs.export_settings import mesh_settings, package_settings
 from dreamdist3d.runs.one import run_once
+from dreamdist3d.runs.run import mesh_settings, package_settings
 from dreamdist3d.runs.source import licence_note
 from dreamdist3d.runs.trial import Trial
 

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +13,8 @@ import pytest
 from dreamdist3d.config import RunConfig, load_config
 from dreamdist3d.errors import Stopped, UserError
 from dreamdist3d.prompts import PromptDistribution
-from dreamdist3d.runs import walk
-from dreamdist3d.runs.batch import held, last_line, open_batch
+from dreamdist3d.runs import batch as batch_module, walk
+from dreamdist3d.runs.batch import last_line, open_batch, planned
 from dreamdist3d.runs.manifest import Manifest
 from dreamdist3d.runs.plan import BatchPlan, plan_batch
 from dreamdist3d.runs.worker import Worker
@@ -60,7 +62,7 @@ def test_a_folder_planned_otherwise_names_the_difference(
     config: RunConfig, overrides: list[str], tmp_path: Path
 ) -> None:
     plan_batch(config, 2).save(tmp_path / "cats")
-    assert open_batch(tmp_path / "cats", config, 2, "independent") == BatchPlan.load(tmp_path / "cats")
+    assert planned(tmp_path / "cats", config, 2, "independent") == BatchPlan.load(tmp_path / "cats")
     other = load_config("dreamdist3d/mini.yaml", [*overrides, "trainer.max_steps=4"])
     for changed, count, draws, named in (
         (config, 3, "independent", "--runs=2, not 3"),
@@ -68,7 +70,7 @@ def test_a_folder_planned_otherwise_names_the_difference(
         (other, 2, "independent", "trainer.max_steps=3, not 4"),
     ):
         with pytest.raises(UserError, match=named):
-            open_batch(tmp_path / "cats", changed, count, draws)
+            planned(tmp_path / "cats", changed, count, draws)
 
 
 def test_a_distribution_that_has_changed_is_not_gone_on_with(
@@ -81,7 +83,7 @@ def test_a_distribution_that_has_changed_is_not_gone_on_with(
     old = PromptDistribution.load(mine)
     replace(old, tokens=old.tokens + 1).save(mine)
     with pytest.raises(UserError, match=r"mine\.safetensors is not what .*batch\.json was planned with"):
-        open_batch(tmp_path / "cats", config, 2, "independent")
+        planned(tmp_path / "cats", config, 2, "independent")
 
 
 def test_last_line_of_a_log(tmp_path: Path) -> None:
@@ -100,9 +102,29 @@ def test_a_damaged_plan_is_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
-def test_one_batch_at_a_time(tmp_path: Path) -> None:
-    with held(tmp_path / "cats"), pytest.raises(UserError, match="another batch is at work"), held(tmp_path / "cats"):
-        pass
+def test_one_batch_at_a_time(config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_module, "_LEAVING_SECONDS", 0.3)
+    asked = (tmp_path / "cats", config, 2, "independent")
+    with open_batch(*asked) as plan:
+        before = (tmp_path / "cats" / "batch.json").read_bytes()
+        with pytest.raises(UserError, match=rf"another batch is at work.*process {os.getpid()}"), open_batch(*asked):
+            pass
+        assert (tmp_path / "cats" / "batch.json").read_bytes() == before
+    with open_batch(*asked) as again:
+        assert again == plan
+
+
+def test_a_batch_that_is_leaving_is_waited_for(config: RunConfig, tmp_path: Path) -> None:
+    def second() -> BatchPlan:
+        with open_batch(tmp_path / "cats", config, 2, "independent") as found:
+            return found
+
+    with ThreadPoolExecutor(1) as pool:
+        with open_batch(tmp_path / "cats", config, 2, "independent") as plan:
+            waiting = pool.submit(second)
+            time.sleep(0.3)
+            assert not waiting.done()
+        assert waiting.result() == plan
 
 
 def test_a_stop_in_the_last_moments_of_a_run_keeps_the_next_from_beginning(
@@ -117,3 +139,45 @@ def test_a_stop_in_the_last_moments_of_a_run_keeps_the_next_from_beginning(
         Worker(tmp_path).work_off()
     first, second = (Manifest.load(path) for path in sorted(tmp_path.glob("*/run.json")))
     assert (first.state, second.state, second.attempts) == ("done", "pending", 0)
+
+
+@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "a/b", "..", "", "x" * 5000, ".hidden"])
+def test_no_name_in_a_plan_leaves_the_folder(name: str, config: RunConfig, tmp_path: Path) -> None:
+    plan_batch(config, 2).save(tmp_path)
+    path = tmp_path / "batch.json"
+    content = json.loads(path.read_text())
+    content["runs"][0]["name"] = name
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"batch\.json: runs.*name=.*plain name") as caught:
+        BatchPlan.load(tmp_path)
+    assert len(str(caught.value)) < 700
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"version": "99.0.0"}, "version='99.0.0'"),
+        ({"version": "new"}, "version='new'"),
+        ({"config": {"trainer": {"max_steps": 0}}}, "max_steps=0"),
+        ({"runs": [{"name": "a", "seed": 1}, {"name": "A", "seed": 2}]}, "different names"),
+        ({"runs": [{"name": "a", "seed": -1}]}, "seed=-1"),
+        ({"runs": [{"name": "a", "seed": 1, "draw_seed": 2**40}]}, "draw_seed="),
+    ],
+)
+def test_a_plan_is_checked_where_it_is_read(change: dict, part: str, config: RunConfig, tmp_path: Path) -> None:
+    plan_batch(config, 2).save(tmp_path)
+    path = tmp_path / "batch.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UserError, match=part):
+        BatchPlan.load(tmp_path)
+
+
+def test_a_prompt_that_is_too_long_is_refused_before_anything_is_written(overrides: list[str], tmp_path: Path) -> None:
+    text = ["system.prompt_processor.distribution=null", f"system.prompt_processor.prompt={'cat ' * 400}"]
+    long = load_config("dreamdist3d/mini.yaml", [*overrides, *text])
+    with (
+        pytest.raises(UserError, match="prompt has .* tokens"),
+        open_batch(tmp_path / "cats", long, 2, "independent"),
+    ):
+        pass
+    assert not (tmp_path / "cats").exists()

@@ -73,8 +73,13 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> Seen:
 
 
 def phases(monkeypatch: pytest.MonkeyPatch, test=lambda *_: None) -> None:
-    """Let what follows the lift be nothing, or `test`."""
-    monkeypatch.setattr(walk, "_PHASES", (("test", test), ("export", lambda *_: None)))
+    """Let what follows the lift be nothing, or `test`, and a mesh of four bytes."""
+
+    def export(field, run) -> None:
+        run.trial.mesh.parent.mkdir(exist_ok=True)
+        run.trial.mesh.write_bytes(b"glTF")
+
+    monkeypatch.setattr(walk, "_PHASES", (("test", test), ("export", export)))
 
 
 @pytest.mark.parametrize("base", ["dreamdist3d/mini.yaml", "dreamdist3d/mvdream.yaml"])
@@ -204,6 +209,20 @@ def test_a_done_run_is_left_alone(config, stub: Seen) -> None:
     assert len(stub.calls) == 1 and trial.manifest_path.read_bytes() == before
 
 
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(b"gl")])
+def test_a_done_run_that_lacks_a_file_is_made_whole_from_its_checkpoint(config, stub: Seen, spoil) -> None:
+    trial = run_once(config("tag=one"))
+    assert Manifest.load(trial.manifest_path).files == {"export/model.glb": 4}
+    spoil(trial.mesh)
+    run_once(config("tag=one"))
+    assert stub.calls[1]["resume"] == trial.last_checkpoint and trial.mesh.read_bytes() == b"glTF"
+    assert trial.lacks(Manifest.load(trial.manifest_path)) is None
+    old = replace(Manifest.load(trial.manifest_path), files={})  # as earlier versions wrote it
+    assert trial.lacks(old) is None
+    trial.mesh.unlink()
+    assert trial.lacks(old) == "export/model.glb"
+
+
 def test_a_stop_between_two_phases_is_recorded(config, stub: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
     phases(monkeypatch, lambda *_: os.kill(os.getpid(), 15))
     with pytest.raises(Stopped, match="before export"):
@@ -289,6 +308,27 @@ def test_another_runs_checkpoint_is_refused(config) -> None:
     manifest.save(other.manifest_path)
     with pytest.raises(UserError, match=r"another draw\. Put this one's own back, or delete it"):
         run_once(config("tag=2", "system.prompt_processor.draw_seed=2"))
+
+
+def test_plain_texts_that_differ_by_their_seed_do_not_share_checkpoints(
+    config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phases(monkeypatch)
+    text = ["system.prompt_processor.distribution=null", "system.prompt_processor.prompt=a", "trainer.max_steps=1"]
+    one, two = (run_once(config(*text, f"seed={seed}")) for seed in (1, 2))
+    shutil.copy(two.last_checkpoint, one.last_checkpoint)
+    one.mesh.unlink()  # so that there is something to do
+    with pytest.raises(UserError, match=r"last\.ckpt is of another asset: another seed\."):
+        run_once(config(*text, "seed=1"))
+
+
+def test_a_resumed_run_keeps_its_seed_in_the_record(config, stub: Seen) -> None:
+    stub.error = Stopped("stopped")
+    with pytest.raises(Stopped):
+        run_once(config("tag=one", "seed=4"))
+    stub.error = None
+    trial = run_once(config("tag=one"))
+    assert [call["seed"] for call in stub.calls] == [4, 4] and Manifest.load(trial.manifest_path).config["seed"] == 4
 
 
 def test_a_plain_text_runs_without_a_draw(config, stub: Seen, tiny_backbone: Path) -> None:

@@ -1,6 +1,6 @@
 """What a batch looks like from outside."""
 
-from datetime import datetime, timedelta, timezone
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from dreamdist3d.runs import progress
 from dreamdist3d.runs.manifest import Manifest
 from dreamdist3d.runs.plan import BatchPlan, plan_batch
 from dreamdist3d.runs.progress import Pace, RunStatus, render_table, status_of, watch
+from dreamdist3d.runs.records import Records
 from dreamdist3d.runs.trial import Trial
 
 
@@ -31,17 +32,44 @@ def plan() -> BatchPlan:
     return plan_batch(load_config("dreamdist3d/mini.yaml", ["system.prompt_processor.prompt=a cat"]), 4)
 
 
-def test_states_of_run_json_and_a_worker_that_fell_silent(plan: BatchPlan, tmp_path: Path) -> None:
+def test_states_of_run_json_and_a_run_that_nobody_works_at(plan: BatchPlan, tmp_path: Path) -> None:
     plan.save(tmp_path)
-    now = datetime.now(timezone.utc)
-    for planned, state, minutes in zip(plan.runs, ("done", "running", "running"), (0, 0, 5), strict=False):
-        path = Trial(tmp_path / planned.name).manifest_path
-        heartbeat = (now - timedelta(minutes=minutes)).isoformat()
-        values = {"state": state, "heartbeat": heartbeat, "backbone": {"name": "mini"}, "step": 30, "max_steps": 120}
-        write_json(path, read_json(path) | values)
-    found = status_of(tmp_path, plan)
+    trials = [Trial(tmp_path / planned.name) for planned in plan.runs]
+    for trial, state in zip(trials, ("done", "running", "running"), strict=False):
+        # The clock of the machine that wrote it may say anything.
+        values = {"state": state, "heartbeat": "yesterday", "backbone": {"name": "mini"}, "step": 30, "max_steps": 120}
+        write_json(trial.manifest_path, read_json(trial.manifest_path) | values)
+    with trials[1].locked():
+        found = status_of(tmp_path, plan)
     assert [one.state for one in found] == ["done", "running", "dead", "pending"]
     assert [one.share for one in found] == [1.0, 0.25, 0.25, 0.0]
+
+
+@pytest.mark.parametrize("text", ["{", '{"draw": 3}', '{"state": "odd"}', "[" * 100_000])
+def test_one_damaged_record_hides_no_other(text: str, plan: BatchPlan, tmp_path: Path) -> None:
+    plan.save(tmp_path)
+    Trial(tmp_path / plan.runs[1].name).manifest_path.write_text(text)
+    shutil.rmtree(tmp_path / plan.runs[2].name)
+    found = status_of(tmp_path, plan)
+    assert [one.state for one in found] == ["pending", "damaged", "pending", "pending"]
+    assert "run.json" in found[1].error
+    assert any("1 damaged, 3 pending of 4" in line for line in printed(tmp_path, found, None))
+
+
+def test_a_record_is_parsed_once_until_it_changes(
+    plan: BatchPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan.save(tmp_path)
+    loads, load = [], Manifest.load
+    monkeypatch.setattr(Manifest, "load", lambda path: loads.append(path) or load(path))
+    records = Records(tmp_path)
+    for _ in range(5):
+        assert [one.state for one in status_of(tmp_path, plan, records)] == ["pending"] * 4
+    assert len(loads) == 4
+    path = Trial(tmp_path / plan.runs[3].name).manifest_path
+    Manifest(state="failed").save(path)
+    assert [one.state for one in status_of(tmp_path, plan, records)] == ["pending"] * 3 + ["failed"]
+    assert loads[4:] == [path]
 
 
 def test_the_table_has_every_run_where_there_is_room(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The folder of a run, and what makes a second start the same run."""
 
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -108,4 +109,24 @@ def test_a_file_in_the_way_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "cats").touch()
     trial, _ = locate(config_for(tmp_path, tag="one", prompt="cat"))
     with pytest.raises(UserError, match="cannot write in"), trial.locked():
+        pass
+
+
+@pytest.mark.parametrize("record", [{"config": {"system": 3}}, {"config": {"system": {"prompt_processor": []}}}, {}])
+def test_a_record_that_is_none_is_one_line(record: dict, tmp_path: Path) -> None:
+    trial = begun(config_for(tmp_path, tag="one", distribution="cats.safetensors"))
+    trial.manifest_path.write_text(json.dumps(record))
+    with pytest.raises(UserError, match=r"run\.json: system\.prompt_processor"):
+        locate(config_for(tmp_path, tag="one", distribution="cats.safetensors"))
+
+
+def test_a_linked_folder_in_a_run_is_refused_and_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    trial = Trial(tmp_path / "run")
+    (trial.folder / "export").mkdir(parents=True)
+    left = trial.folder / "export" / ".model.glb.abc.part.glb"
+    left.touch()
+    with trial.locked():
+        assert not left.exists()
+    (trial.folder / "save").symlink_to(tmp_path)
+    with pytest.raises(UserError, match="run/save is a link"), trial.locked():
         pass
