@@ -12,7 +12,7 @@ from dreamdist3d.errors import Stopped, UserError
 from dreamdist3d.lift import lift, load_field
 from dreamdist3d.lift.checkpoints import PREVIOUS, DamagedCheckpoint, last_readable
 from dreamdist3d.lift.config import BackgroundConfig, DataConfig, LossConfig, OptimizerConfig
-from dreamdist3d.lift.optimize import Asset, lift_together
+from dreamdist3d.lift.optimize import Lift, lift_together
 from dreamdist3d.lift.state import resolution_stage
 from tests.lift.fakes import SMALL, small_config
 from tests.lift.test_together import one_by_one
@@ -229,7 +229,7 @@ def test_a_checkpoint_with_numbers_that_are_not_finite_is_damaged(tmp_path, chec
 
 
 def test_a_checkpoint_of_another_asset_is_refused(tmp_path):
-    asset = Asset(towards_green, tmp_path, 3, identity={"draw": "a", "backbone": "b"})
+    asset = Lift(towards_green, tmp_path, 3, identity={"draw": "a", "backbone": "b"})
     lift_together(CONFIG, [asset], one_by_one)
     again = replace(asset, resume=asset.checkpoint)
     (field,) = lift_together(CONFIG, [again], one_by_one)
