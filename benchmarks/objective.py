@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -89,6 +89,11 @@ class Cell:
     def variant(self) -> Variant:
         return VARIANTS[self.name]
 
+    @property
+    def learning(self) -> "Cell":
+        """The cell whose tokens this one draws from: itself, unless only the drawing differs."""
+        return replace(self, name=self.variant.learned_as or self.name)
+
     def path(self, out: Path, suffix: str) -> Path:
         return out / "cells" / f"{self.name}-{self.family}-{self.seed}{suffix}"
 
@@ -127,6 +132,7 @@ def run(options: Annotated[Options, arg(name="")]) -> None:
 
 def learn_cells(backbone: Backbone, options: Options, cells: Sequence[Cell]) -> None:
     """Write the tokens of cells that have none yet."""
+    cells = list(dict.fromkeys(cell.learning for cell in cells))
     cells = [cell for cell in cells if not cell.path(options.out, ".safetensors").exists()]
     if not cells:
         return
@@ -156,7 +162,7 @@ def sampled(backbone: Backbone, options: Options, cells: Sequence[Cell], pool: A
     negative = encoder.encode_text([""]).hidden[0]
     noises = {kind: initial_noise(latent_shape(backbone), options.draws, Sampling(noise=kind)) for kind in NOISES}
     for cell in cells:
-        tokens = load_file(cell.path(options.out, ".safetensors"))["tokens"].to(backbone.device)
+        tokens = load_file(cell.learning.path(options.out, ".safetensors"))["tokens"].to(backbone.device)
         suffix = cell.family if cell.variant.class_word else ""
         hidden = encoder.encode(tokens, suffix=suffix).hidden.float()
         omega = cell.variant.omegas(hidden, options.draws).to(hidden)

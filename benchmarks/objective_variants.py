@@ -60,6 +60,10 @@ class Variant:
     hold_norm: bool = False  # tokens keep the words' median length (Directional Textual Inversion)
     importance: float | None = None  # tau of -tau log mean exp(-e / tau) over a picture's draws
     agree: float = 0.0  # weight of: a random draw predicts what its picture's own prompt predicts
+    rank: int = 0  # draws move along the so many strongest principal directions of the prompts; 0: along all
+    limit: float = 0.0  # and no farther from the mean than so many times the prompts' median distance; 0: any
+    learned_as: str = ""  # another variant, whose learning this one draws from
+    shaped_learning: bool = False  # rank and limit hold in learning too, not only for the draws of the finished file
     gammas: tuple[float, ...] = (0.5, 0.8, 1.0, 1.25, 1.5, 2.0)
 
     def weights(self, omega: Tensor, gamma: float | Tensor = 1.0) -> Tensor:
@@ -73,7 +77,20 @@ class Variant:
         mu = hidden.mean(0)
         if self.draws == "diagonal":
             return mu + gamma * omega.to(mu) * hidden.std(0, correction=0)
-        return mu + torch.einsum("bk,kld->bld", self.weights(omega.to(mu), gamma), hidden - mu)
+        weights = self.shaped(hidden, self.weights(omega.to(mu), gamma))
+        return mu + torch.einsum("bk,kld->bld", weights, hidden - mu)
+
+    @torch.no_grad()
+    def shaped(self, hidden: Tensor, weights: Tensor) -> Tensor:
+        """Weights [B, K] brought into the strongest directions and within the limit."""
+        deviation = (hidden - hidden.mean(0)).flatten(1)
+        if self.rank:
+            vectors = torch.linalg.eigh((deviation @ deviation.T).double()).eigenvectors[:, -self.rank :].to(weights)
+            weights = weights @ vectors @ vectors.T
+        if self.limit:
+            farthest = self.limit * deviation.norm(dim=1).median()
+            weights = weights * (farthest / (weights @ deviation).norm(dim=1, keepdim=True)).clamp(max=1)
+        return weights
 
     def omega_shape(self, hidden: Tensor) -> tuple[int, ...]:
         return tuple(hidden.shape[1:]) if self.draws == "diagonal" else tuple(hidden.shape[:1])
@@ -95,6 +112,16 @@ VARIANTS: dict[str, Variant] = {
     "paper-diagonal": Variant(**_PAPER, draws="diagonal"),
     "coupled": Variant(),
     "balanced": Variant(pairing="balanced"),
+    "limit": Variant(limit=1.0, learned_as="coupled"),
+    "limit-0.8": Variant(limit=0.8, learned_as="coupled"),
+    "limit-1.2": Variant(limit=1.2, learned_as="coupled"),
+    "rank-12": Variant(rank=12, learned_as="coupled"),
+    "rank-12-limit": Variant(rank=12, limit=1.0, learned_as="coupled"),
+    "rank-8-limit": Variant(rank=8, limit=1.0, learned_as="coupled"),
+    "balanced-limit": Variant(pairing="balanced", limit=1.0, learned_as="balanced"),
+    "limit-learned": Variant(limit=1.0, shaped_learning=True),
+    "rank-12-limit-learned": Variant(rank=12, limit=1.0, shaped_learning=True),
+    "paper-limit": Variant(**_PAPER, limit=1.0, learned_as="paper"),
     "convex-2": Variant(**_CONVEX, sharpness=2.0),
     "convex-3": Variant(**_CONVEX, sharpness=3.0),
     "convex-4": Variant(**_CONVEX, sharpness=4.0),
@@ -105,6 +132,7 @@ VARIANTS: dict[str, Variant] = {
     "shared": Variant(start="shared"),
     "shared-words": Variant(start="shared-words"),
     "scales": Variant(scales=(0.0, 1.5)),
+    "scales-limit": Variant(scales=(0.0, 1.5), limit=1.0, learned_as="scales"),
     "high-times": Variant(times=_high),
     "homes-0": Variant(homes=0.0),
     "homes-0.25": Variant(homes=0.25),
@@ -242,6 +270,8 @@ class Trial:
         weights = samples.weights.to(mu)
         if self.variant.draws == "diagonal":
             return mu + weights * hidden.std(0, correction=0)
+        if self.variant.shaped_learning:
+            weights = torch.where(samples.random[:, None], self.variant.shaped(hidden, weights), weights)
         return mu + torch.einsum("bk,kld->bld", weights, hidden - mu)
 
     def loss(self, errors: Tensor, pooled: Tensor) -> Tensor:

@@ -66,3 +66,19 @@ def test_every_variant_learns_and_draws(tmp_path, backbone, study):
         assert torch.isfinite(trial.tokens).all() and (trial.tokens - start).abs().max() > 1e-3
         assert drawn.shape == (3, *hidden.shape[1:]) and torch.isfinite(drawn).all()
         torch.testing.assert_close(trial.variant.embed(hidden, trial.variant.omegas(hidden, 1), 0.0)[0], hidden.mean(0))
+
+
+def test_draws_keep_to_the_strongest_directions_and_within_the_limit(study):
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(6, 4, 5, generator=generator) * torch.tensor([5.0, 2.0, 1.0, 0.1, 0.1])
+    omega = torch.randn(200, 6, generator=generator)
+    mu, deviation = hidden.mean(0), (hidden - hidden.mean(0)).flatten(1)
+    free, ranked, limited = (
+        study.Variant(prompts=6, rank=rank, limit=limit).embed(hidden, omega, 1.5).sub(mu).flatten(1)
+        for rank, limit in ((0, 0.0), (2, 0.0), (0, 0.8))
+    )
+    strongest = torch.linalg.svd(deviation).Vh[:2]
+    torch.testing.assert_close(ranked, free @ strongest.T @ strongest, atol=1e-4, rtol=1e-4)
+    farthest = 0.8 * deviation.norm(dim=1).median()
+    torch.testing.assert_close(limited, free * (farthest / free.norm(dim=1, keepdim=True)).clamp(max=1))
+    assert (free.norm(dim=1) < farthest).any() and (free.norm(dim=1) > farthest).any()
