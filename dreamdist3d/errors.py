@@ -45,6 +45,15 @@ def one_line(error: BaseException) -> str:
     return line if len(line) <= _LINE else f"{line[:_LINE]}..."
 
 
+def reason_of(error: Exception) -> str:
+    """One line for one of many things that failed: what the user is to read, or else what kind of error it was."""
+    if isinstance(error, UserError):
+        return one_line(error)
+    if is_out_of_memory(error):
+        return "there is not enough memory for it."
+    return f"it cannot be worked with ({type(error).__name__}: {one_line(error)})."
+
+
 def is_out_of_memory(error: BaseException | None) -> bool:
     """Whether memory, a GPU's or the machine's, did not suffice; also where a library's error wraps that one."""
     while error is not None:

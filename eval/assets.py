@@ -1,7 +1,9 @@
 """What a set is on disk: runs of ours, mesh files, or folders of renders by any system."""
 
 import os
+import re
 from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +16,9 @@ from dreamdist3d.prompts.learning.images import SUFFIXES
 EXPORT = Path("export") / "model.glb"
 MANIFEST = "run.json"
 _DEPTH = 3
+_DRAW = "dreamdist3d.json"  # of the threestudio extension
+_MOST_VIEWS = 16
+_TOLD = ("draw", "distribution", "backbone", "versions")  # sections of a run's record that the report repeats
 
 
 @dataclass(frozen=True)
@@ -28,57 +33,124 @@ class Asset:
 
 @dataclass(frozen=True)
 class AssetSet:
-    """The assets to compare with each other, and what was left out with the reason why."""
+    """The assets to compare with each other, and what was left out with the reason why.
+
+    What is not there yet is `skipped`; what is there and cannot be read is `damaged`.
+    """
 
     name: str
     path: Path
     assets: list[Asset]
     skipped: list[tuple[Path, str]] = field(default_factory=list)
+    damaged: list[tuple[Path, str]] = field(default_factory=list)
     kind: Literal["runs", "meshes", "renders"] = "runs"
 
 
 def find_assets(folder: Path) -> AssetSet:
-    """One run, every run at most three folders down, the mesh files directly in `folder`, or `asset/view.png`.
+    """Runs or trials of threestudio at most three folders down, the mesh files in `folder`, or `asset/view.png`.
 
     Raises:
         UserError: no such folder, runs without meshes, renders without common views, or nothing to score in it.
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; give the folder of a run, of runs, of meshes, or of renders.")
-    for find in (_run_set, _mesh_set, _render_set):
+    for find in (_run_set, _trial_set, _mesh_set, _render_set):
         if found := find(folder):
             return found
     raise UserError(
-        f"nothing to score in {folder}: neither runs ({MANIFEST} with {EXPORT}, at most {_DEPTH} folders down) "
-        f"nor {', '.join(READABLE)} files nor renders (asset/view.png); export a run first or name another folder."
+        f"nothing to score in {folder}: neither runs ({MANIFEST} with {EXPORT}, at most {_DEPTH} folders down), nor "
+        f"trials of threestudio (save/it*-export or save/it*-test), nor {', '.join(READABLE)} files, nor renders "
+        "(asset/view.png); export a run first or name another folder."
     )
 
 
 def _run_set(folder: Path) -> AssetSet | None:
-    runs = _find_runs(folder)
+    runs = _folders(folder, lambda here: (here / MANIFEST).is_file())
     done = [run for run in runs if (run / EXPORT).is_file()]
     skipped = [(run, f"no {EXPORT} yet; export the run first") for run in runs if run not in done]
     if runs and not done:
         # Their previews would otherwise be taken for somebody's renders.
         raise UserError(f"none of the {len(runs)} runs in {folder} has {EXPORT}; export the runs first.")
-    assets = [_run_asset(run, folder) for run in done]
-    return AssetSet(folder.resolve().name, folder, assets, skipped, "runs") if assets else None
+    assets, damaged = [], []
+    for run in done:
+        try:
+            assets.append(Asset(_name(run, folder), run / EXPORT, _record(run / MANIFEST)))
+        except UserError as error:
+            damaged.append((run, str(error)))
+    if done and not assets:
+        raise UserError(f"none of the {len(done)} runs in {folder} can be scored: {damaged[0][1]}")
+    return AssetSet(folder.resolve().name, folder, assets, skipped, damaged, "runs") if assets else None
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """What a run says of itself, as far as a report repeats it.
+
+    Raises:
+        UserError: it cannot be read, or is no such record.
+    """
+    record = read_json(path)
+    sections = (*_TOLD, "config")
+    if not isinstance(record, dict) or not all(isinstance(record.get(key), dict | None) for key in sections):
+        raise UserError(f"{path} is no record of a run: {', '.join(sections)} must be sections or null.")
+    return record
+
+
+def _trial_set(folder: Path) -> AssetSet | None:
+    """Trials of threestudio: the last exported mesh of each or, if none has one, its last test renders."""
+    trials = _folders(folder, lambda here: bool(_steps(here / "save", "export") or _steps(here / "save", "test")))
+    if not trials and (_steps(folder, "export") or _steps(folder, "test")):
+        trials, folder = [folder.resolve().parent], folder.resolve().parent  # the save folder itself
+    meshes = {trial: mesh for trial in trials if (mesh := _last_mesh(trial)) is not None}
+    if meshes:
+        skipped = [(trial, "nothing exported yet") for trial in trials if trial not in meshes]
+        found = [Asset(_name(trial, folder), mesh, _draw_of(trial)) for trial, mesh in meshes.items()]
+        return AssetSet(folder.resolve().name, folder, found, skipped, kind="meshes")
+    return _as_renders(folder, {_name(trial, folder): _steps(trial / "save", "test")[-1] for trial in trials})
+
+
+def _draw_of(trial: Path) -> dict[str, Any] | None:
+    """What our extension recorded of the trial's draw, if it made it and the record is sound."""
+    try:
+        return _record(trial / _DRAW)
+    except UserError:
+        return None
+
+
+def _steps(save: Path, what: str) -> list[Path]:
+    """The folders `it<step>-<what>` in the order of their steps."""
+    found = {}
+    for child in save.iterdir() if save.is_dir() else ():
+        if (match := re.fullmatch(rf"it(\d+)-{what}", child.name)) and child.is_dir():
+            found[int(match[1])] = child
+    return [found[step] for step in sorted(found)]
+
+
+def _last_mesh(trial: Path) -> Path | None:
+    for folder in reversed(_steps(trial / "save", "export")):
+        if meshes := _shown(folder, READABLE):
+            return meshes[0]
+    return None
 
 
 def _mesh_set(folder: Path) -> AssetSet | None:
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in READABLE and path.is_file())
+    paths = _shown(folder, READABLE)
     # Files of one stem in several formats are told apart by their full names.
     stems = Counter(path.stem for path in paths)
     assets = [Asset(path.stem if stems[path.stem] == 1 else path.name, path) for path in paths]
-    return AssetSet(folder.resolve().name, folder, assets, [], "meshes") if assets else None
+    return AssetSet(folder.resolve().name, folder, assets, kind="meshes") if assets else None
 
 
 def _render_set(folder: Path) -> AssetSet | None:
+    children = sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+    return _as_renders(folder, {child.name: child for child in children})
+
+
+def _as_renders(folder: Path, places: dict[str, Path]) -> AssetSet | None:
     """Views are matched by file name: those that most assets have; an asset that lacks one is left out."""
-    found = [Asset(child.name, child, views=_pictures(child)) for child in sorted(folder.iterdir()) if child.is_dir()]
+    found = [Asset(name, place, views=_pictures(place)) for name, place in places.items()]
     found = [asset for asset in found if asset.views]
     counts = Counter(view for asset in found for view in asset.views)
-    common = sorted(view for view, count in counts.items() if 2 * count > len(found))
+    common = _evenly(sorted((view for view, count in counts.items() if 2 * count > len(found)), key=_natural))
     assets, skipped = [], []
     for asset in found:
         lacking = [view for view in common if view not in asset.views]
@@ -88,25 +160,41 @@ def _render_set(folder: Path) -> AssetSet | None:
             assets.append(Asset(asset.name, asset.path, views={view: asset.views[view] for view in common}))
     if found and not assets:
         raise UserError(f"the renders in {folder} share no view: name the pictures of every asset's views alike.")
-    return AssetSet(folder.resolve().name, folder, assets, skipped, "renders") if assets else None
+    return AssetSet(folder.resolve().name, folder, assets, skipped, kind="renders") if assets else None
+
+
+def _natural(name: str) -> tuple[int, str]:
+    """Numbered views by their numbers, the others by name."""
+    return (int(name), "") if name.isascii() and name.isdigit() and len(name) < 10 else (-1, name)
+
+
+def _evenly(views: list[str]) -> list[str]:
+    """At most sixteen of the frames of a turntable, evenly taken: more say nothing new."""
+    return views if len(views) <= _MOST_VIEWS else [views[i * len(views) // _MOST_VIEWS] for i in range(_MOST_VIEWS)]
 
 
 def _pictures(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES}
+    return {path.stem: path for path in _shown(folder, tuple(SUFFIXES))}
 
 
-def _find_runs(folder: Path) -> list[Path]:
-    runs = []
-    for root, children, names in os.walk(folder):
-        children.sort()
+def _shown(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """Its files of such a kind; hidden ones are somebody's leftovers."""
+    files = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return sorted(path for path in files if path.suffix.lower() in suffixes and path.is_file())
+
+
+def _folders(folder: Path, is_one: Callable[[Path], bool]) -> list[Path]:
+    """Those, at most three levels down, that are what is looked for; nothing is looked for inside them."""
+    found = []
+    for root, children, _ in os.walk(folder):
         here = Path(root)
-        if MANIFEST in names:
-            runs.append(here)
-        if MANIFEST in names or len(here.relative_to(folder).parts) >= _DEPTH:
+        children[:] = sorted(child for child in children if not child.startswith("."))
+        if is_here := is_one(here):
+            found.append(here)
+        if is_here or len(here.relative_to(folder).parts) >= _DEPTH:
             children.clear()
-    return runs
+    return found
 
 
-def _run_asset(run: Path, folder: Path) -> Asset:
-    name = "/".join(run.relative_to(folder).parts) or run.resolve().name
-    return Asset(name, run / EXPORT, read_json(run / MANIFEST))
+def _name(place: Path, folder: Path) -> str:
+    return "/".join(place.relative_to(folder).parts) or place.resolve().name

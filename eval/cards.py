@@ -1,16 +1,29 @@
 """What the page shows of one asset: a turntable, its neighbours, its flags, its mesh."""
 
+import base64
+import struct
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
+import trimesh
 
+from dreamdist3d.eval.diversity.extent import framed_vertices
 from dreamdist3d.eval.load import LoadedSet, References
-from dreamdist3d.eval.packed import PAGE_BYTES, TRIANGLES, pack_mesh
 from dreamdist3d.eval.pictures import data_uri, strip
-from dreamdist3d.eval.turntable import turntable
+from dreamdist3d.eval.renders import DISTANCE, ELEVATION_DEG, FOV_DEG
+from dreamdist3d.lift.cameras import orbit
+from dreamdist3d.mesh.axes import to_world
+from dreamdist3d.mesh.painted import Painted
+from dreamdist3d.mesh.render import framed, render
 
+FRAMES, SIZE = 12, 144  # of a turntable; pixels
+TRIANGLES = 200_000  # of one mesh
+PAGE_BYTES = 32_000_000  # of all meshes of a page, as text; phones open it still
 _THUMB = 72  # pixels
+_RADIUS = 0.5
+_STEPS = 32767  # to each side of the middle
 
 
 @dataclass(frozen=True)
@@ -91,3 +104,34 @@ def _packed(one: LoadedSet, index: int, spent: int) -> tuple[str | None, str]:
     if spent + len(packed) > PAGE_BYTES:
         return None, f"This page holds no more meshes; open {one.entry.assets[index].path}."
     return packed, ""
+
+
+def turntable(mesh: trimesh.Trimesh, frames: int = FRAMES, size: int = SIZE) -> np.ndarray:
+    """uint8 [frames, size, size, 3]: the front first, then counterclockwise in equal steps, on white.
+
+    Raises:
+        ValueError: all vertices lie in one point.
+    """
+    around = torch.arange(frames, dtype=torch.float64) * (360.0 / frames)
+    elevation, distance, fov = (torch.full_like(around, value) for value in (ELEVATION_DEG, DISTANCE, FOV_DEG))
+    part = Painted.of(mesh)
+    placed = framed([part.moved(to_world(part.vertices))], _RADIUS)
+    return render(placed, orbit(around, elevation, distance, fov), size, supersample=2).rgb
+
+
+def pack_mesh(mesh: trimesh.Trimesh) -> str:
+    """Base64 of little-endian: V and F (uint32), positions (int16 [V, 3]), colours (uint8 [V, 4]), faces (uint32).
+
+    Positions are those in the bounding sphere of radius 1 around the middle of the bounding box, in steps of 1/32767;
+    they are padded to four bytes.
+
+    Raises:
+        ValueError: all vertices lie in one point.
+    """
+    positions = np.round(framed_vertices(mesh) * _STEPS).astype("<i2").tobytes()
+    positions += bytes(-len(positions) % 4)
+    colors = np.ascontiguousarray(mesh.visual.vertex_colors, dtype=np.uint8).tobytes()
+    faces = np.ascontiguousarray(mesh.faces, dtype="<u4").tobytes()
+    return base64.b64encode(
+        struct.pack("<II", len(mesh.vertices), len(mesh.faces)) + positions + colors + faces
+    ).decode()

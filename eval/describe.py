@@ -1,25 +1,44 @@
-"""What report.json says of the judges, the references and each set, beside the scores."""
+"""What report.json says of the judges, the references and each set, beside the scores: flags, and the paper's table."""
 
 import platform
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
+
+import torch
 
 from dreamdist3d.eval.assets import Asset
 from dreamdist3d.eval.diversity import mean_pairwise_similarity, nearest_neighbours, similarity_matrix
 from dreamdist3d.eval.features import ImageEncoder
 from dreamdist3d.eval.fidelity import reference_similarity
+from dreamdist3d.eval.fidelity.manifold import NEAREST
+from dreamdist3d.eval.flags import empty_assets, foreground, janus_suspects, outside_manifold
 from dreamdist3d.eval.load import LoadedSet, References
 from dreamdist3d.eval.measure import Scores, Seen
 from dreamdist3d.eval.metrics import METRICS
-from dreamdist3d.eval.paper import TABLE_4
 from dreamdist3d.eval.renders import AZIMUTHS_DEG, ELEVATION_DEG, FOV_DEG, VIEW_NAMES
-from dreamdist3d.eval.suspects import find_suspects
 from dreamdist3d.files import sha256_of
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+EMPTY, OUTSIDE, JANUS = "empty", "outside the references' manifold", "Janus suspect"
 _LIBRARIES = ("dreamdist3d", "torch", "transformers", "timm", "open_clip_torch", "trimesh", "embreex")
+
+# What the paper published, to stand beside our numbers and never among them.
+TABLE_4: dict[str, Any] = {
+    "source": "DreamDistribution, appendix C.9, Table 4",
+    "note": (
+        "Published, not measured here, and not comparable with numbers of other encoders, objects or renders: MVDream "
+        "at full size, average pairwise cosine similarity of the features of rendered images. The paper states "
+        "neither the number of assets, nor the views, nor the encoders' variants."
+    ),
+    "columns": ["CLIP-I", "DINO"],
+    "rows": [
+        {"method": "Textual Inversion", "CLIP-I": 0.63, "DINO": 0.31},
+        {"method": "DreamDistribution", "CLIP-I": 0.53, "DINO": 0.14},
+    ],
+}
 
 
 def describe(
@@ -70,9 +89,13 @@ def describe_set(one: LoadedSet, seen: Sequence[Seen], scores: Scores, targets: 
         "assets": [_asset(asset) | {"flags": found} for asset, found in zip(entry.assets, flags, strict=True)],
         "scores": [score.as_dict() for score in scores.found],
         "encoders": {by.judge: _details(by, scores, names) for by in seen},
-        "skipped": [{"file": str(path), "reason": reason} for path, reason in entry.skipped],
+        "skipped": _left_out(entry.skipped, False) + _left_out(entry.damaged, True),
         "notes": scores.notes,
     }
+
+
+def _left_out(found: Sequence[tuple[Path, str]], is_damaged: bool) -> list[dict[str, Any]]:
+    return [{"file": str(path), "reason": reason, "is_damaged": is_damaged} for path, reason in found]
 
 
 def _details(seen: Seen, scores: Scores, names: list[str]) -> dict[str, Any]:
@@ -132,3 +155,34 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def find_suspects(loaded: LoadedSet, seen: Sequence[Seen]) -> list[list[str]]:
+    """For each asset its flags, such as "outside the references' manifold (mini-DINO)".
+
+    What cannot be told (too few references for a manifold, views without a front and a back) is not flagged. An
+    empty asset carries no other flag.
+    """
+    flags: list[list[str]] = [[] for _ in loaded.entry.assets]
+    empty = empty_assets(foreground(loaded.views)).tolist()
+    for one in seen:
+        for name, hits in _under(one, loaded.view_names):
+            for asset in torch.nonzero(hits).flatten().tolist():
+                flags[asset].append(f"{name} ({one.judge})")
+    return [[EMPTY] if is_empty else found for is_empty, found in zip(empty, flags, strict=True)]
+
+
+def _under(seen: Seen, view_names: tuple[str, ...]) -> list[tuple[str, torch.Tensor]]:
+    found: list[tuple[str, torch.Tensor]] = []
+    if seen.references is None:
+        return found
+    if len(seen.references) > NEAREST:
+        found.append((OUTSIDE, outside_manifold(seen.features, seen.references)))
+    if len(seen.references) >= 2 and (sides := _turned(view_names)):
+        found.append((JANUS, janus_suspects(seen.features[:, sides], seen.references)))
+    return found
+
+
+def _turned(view_names: tuple[str, ...]) -> list[int] | None:
+    """Where front, left, back and right are, if all four are there."""
+    return [view_names.index(name) for name in VIEW_NAMES] if set(VIEW_NAMES) <= set(view_names) else None

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,8 @@ def evaluate(
 
     Returns:
         What report.json holds; its schema is `templates/report.schema.json`. What cannot be measured is missing
-        there, with a note; files that cannot be read are named under `skipped`.
+        there, with a note; files that cannot be read are named under `skipped`, sets of nothing else under
+        `left_out`, and the rest is scored.
 
     Raises:
         UserError: nothing to score, no readable reference, names that do not fit, a renderer that is not installed,
@@ -68,7 +69,7 @@ def evaluate(
     size = image_size or (MINI_SIZE if all(isinstance(j, MiniDino | MiniClip) for j in judges) else FULL_SIZE)
     targets = load_reference_set(Path(references), size) if references is not None else None
     with bar("rendering", sum(len(entry.assets) for entry in found)) as progress:
-        loaded = [load_set(entry, size, progress.advance, renderer) for entry in found]
+        loaded, left_out = _loaded(found, size, progress.advance, renderer)
     features = FeatureCache(Path(cache) if cache is not None else Path(out) / "features")
     seen = _look(loaded, targets, judges, text, features)
     report = describe(judges, targets, seen[0], text, size, renderer, _command())
@@ -76,8 +77,24 @@ def evaluate(
         describe_set(one, by, _measure(one, by, targets, extras), targets) for one, by in zip(loaded, seen, strict=True)
     ]
     report["comparisons"], report["notes"] = compare_sets(loaded, seen)
+    report["left_out"] = [{"file": str(entry.path), "reason": str(error)} for entry, error in left_out]
     write_report(report, loaded, targets, seen, Path(out))
     return report
+
+
+def require_undamaged(report: dict[str, Any]) -> None:
+    """That nothing of a report's sets had to be left out because it could not be read.
+
+    Raises:
+        UserError: something was; names the first of it.
+    """
+    damaged = [one for entry in report["sets"] for one in entry["skipped"] if one["is_damaged"]] + report["left_out"]
+    if damaged:
+        others = f", and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+        first = damaged[0]
+        raise UserError(
+            f"scored without what cannot be read: {first['file']} ({first['reason']}){others}; see the report."
+        )
 
 
 def judges_by_name(features: Sequence[str]) -> tuple[list[ImageEncoder], list[str]]:
@@ -88,6 +105,21 @@ def judges_by_name(features: Sequence[str]) -> tuple[list[ImageEncoder], list[st
     """
     extras = [name for name in features if name in EXTRAS]
     return load_encoders([name for name in features if name not in EXTRAS]), extras
+
+
+def _loaded(
+    found: Sequence[AssetSet], size: int, advance: Callable[[str], None], renderer: Renderer
+) -> tuple[list[LoadedSet], list[tuple[AssetSet, UserError]]]:
+    """The sets of which anything can be scored, and the others, each with its error."""
+    loaded, left_out = [], []
+    for entry in found:
+        try:
+            loaded.append(load_set(entry, size, advance, renderer))
+        except UserError as error:
+            left_out.append((entry, error))
+    if not loaded:
+        raise left_out[0][1]
+    return loaded, left_out
 
 
 def _look(

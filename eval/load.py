@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from dreamdist3d.choices import Renderer
-from dreamdist3d.errors import UserError
+from dreamdist3d.errors import UserError, reason_of
 from dreamdist3d.eval.assets import Asset, AssetSet
 from dreamdist3d.eval.renders import VIEW_NAMES, render_views
 from dreamdist3d.mesh.read import merged, read_painted
@@ -49,25 +49,25 @@ class References:
 
 
 def load_set(entry: AssetSet, size: int, advance: Callable[[str], None], renderer: Renderer = "embree") -> LoadedSet:
-    """Render the meshes of a set, or read its renders; an asset that fails is named in `entry.skipped`.
+    """Render the meshes of a set, or read its renders; one that fails, in whatever way, is named in `entry.damaged`.
 
     Raises:
         UserError: none of them can be scored.
     """
-    assets, loaded, skipped = [], [], list(entry.skipped)
+    assets, loaded, damaged = [], [], list(entry.damaged)
     for asset in entry.assets:
         try:
             loaded.append(_read_views(asset, size) if asset.views else _render(asset, size, renderer))
             assets.append(asset)
-        except (UserError, ValueError) as error:
-            skipped.append((asset.path, str(error).removeprefix(f"{asset.path} ")))
+        except Exception as error:  # parsers and renderers fail in their own ways on what strangers wrote
+            damaged.append((asset.path, reason_of(error).removeprefix(f"{asset.path} ")))
         advance(asset.name)
     if not assets:
-        path, reason = skipped[-1]
+        path, reason = damaged[-1]
         raise UserError(f"none of the {len(entry.assets)} assets of {entry.path} can be scored: {path} {reason}")
     views, pictures, meshes = zip(*loaded, strict=True)
     return LoadedSet(
-        replace(entry, assets=assets, skipped=skipped),
+        replace(entry, assets=assets, damaged=damaged),
         np.stack(views),
         tuple(assets[0].views) or VIEW_NAMES,
         [picture for of_asset in pictures for picture in of_asset],

@@ -1,6 +1,7 @@
 """The comparison of methods as tables: Markdown, LaTeX and CSV, all made from report.json's content."""
 
 import csv
+import html
 import io
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +9,11 @@ from typing import Any
 from dreamdist3d.eval.metrics import METRICS
 
 Column = tuple[str, str | None]  # metric, judge
-_LATEX = str.maketrans({c: "\\" + c for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"})
+_LATEX = str.maketrans(
+    {c: "\\" + c for c in "&%$#_{}"}
+    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "\n": " "}
+)
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes a cell for that begins so
 
 
 def columns(report: dict[str, Any]) -> list[Column]:
@@ -20,7 +25,7 @@ def columns(report: dict[str, Any]) -> list[Column]:
 
 def markdown(report: dict[str, Any]) -> str:
     """A row a score and a column a set, the tests, and the paper's rows in a table of their own."""
-    head = ["", "", "better", *(entry["name"] for entry in report["sets"])]
+    head = ["", "", "better", *(_without_html(entry["name"]) for entry in report["sets"])]
     rows = [
         [METRICS[metric].label, judge or "", METRICS[metric].better, *_cells(report, (metric, judge))]
         for metric, judge in columns(report)
@@ -63,7 +68,15 @@ def table_csv(report: dict[str, Any]) -> str:
             metric = METRICS[score["metric"]]
             numbers = [score["value"], score["low"], score["high"]]
             writer.writerow(
-                ["measured", entry["name"], score["metric"], score["judge"], metric.side, metric.better, *numbers]
+                [
+                    "measured",
+                    _without_formula(entry["name"]),
+                    score["metric"],
+                    score["judge"],
+                    metric.side,
+                    metric.better,
+                    *numbers,
+                ]
             )
     for row in report["published"]["rows"]:
         for column in report["published"]["columns"]:
@@ -97,13 +110,24 @@ def _cells(report: dict[str, Any], column: Column) -> list[str]:
 
 
 def _test(row: dict[str, Any]) -> list[str]:
-    name = f"{row['first']} − {row['second']}: {METRICS[row['metric']].label}"
+    pair = f"{_without_html(row['first'])} − {_without_html(row['second'])}"
+    name = f"{pair}: {METRICS[row['metric']].label}"
     return [name, row["judge"], number(row["difference"]), p_value(row["p_value"])]
 
 
 def p_value(value: float) -> str:
     """Two digits that say something."""
     return f"{value:.2g}" if value >= 0.001 else "< 0.001"
+
+
+def _without_html(name: str) -> str:
+    """A user's word for a page that is rendered."""
+    return html.escape(" ".join(name.split()), quote=False)
+
+
+def _without_formula(name: str) -> str:
+    """A user's word for a spreadsheet, which would compute what begins like a formula."""
+    return f"'{name}" if name.startswith(_FORMULA) else name
 
 
 def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

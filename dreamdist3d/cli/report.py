@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamdist3d.eval import evaluate
+from dreamdist3d.eval.evaluate import require_undamaged
 from dreamdist3d.files import write_text
 from dreamdist3d.runs.plan import BatchPlan, PlannedRun
 from dreamdist3d.runs.trial import Trial
@@ -21,9 +22,11 @@ def report_batch(folder: Path, plan: BatchPlan, references: Path | None) -> Path
         The report, an HTML file.
 
     Raises:
-        UserError: nothing can be scored, or the files cannot be written.
+        UserError: nothing can be scored, a mesh cannot be read (the others are scored all the same), or the files
+            cannot be written.
     """
-    scores = _scores(evaluate([folder], references, folder / "report"))
+    scored = evaluate([folder], references, folder / "report")
+    scores = _scores(scored)
     rows = [_row(folder, plan, run) | scores.get(run.name, {}) for run in plan.runs]
     columns = [*_COLUMNS, *sorted({key for row in rows for key in row} - set(_COLUMNS))]
     text = io.StringIO()
@@ -31,6 +34,7 @@ def report_batch(folder: Path, plan: BatchPlan, references: Path | None) -> Path
     writer.writeheader()
     writer.writerows(rows)
     write_text(folder / "manifest.csv", text.getvalue())
+    require_undamaged(scored)
     return folder / "report" / "report.html"
 
 
@@ -57,13 +61,14 @@ def _relative(path: Path, folder: Path) -> str:
 
 
 def _triangles(mesh: Path) -> int | None:
-    """From the header of a GLB file: indices of its triangles, by three."""
-    if not mesh.exists():
+    """From the header of a GLB file: indices of its triangles, by three; None where there is no whole file."""
+    try:
+        content = mesh.read_bytes()
+        header = json.loads(content[20 : 20 + int.from_bytes(content[12:16], "little")])
+        indices = [part["indices"] for shape in header["meshes"] for part in shape["primitives"]]
+        return sum(header["accessors"][index]["count"] for index in indices) // 3
+    except (OSError, ValueError, LookupError, TypeError):
         return None
-    content = mesh.read_bytes()
-    header = json.loads(content[20 : 20 + int.from_bytes(content[12:16], "little")])
-    indices = [part["indices"] for shape in header["meshes"] for part in shape["primitives"]]
-    return sum(header["accessors"][index]["count"] for index in indices) // 3
 
 
 def _scores(report: dict[str, Any]) -> dict[str, dict[str, float]]:

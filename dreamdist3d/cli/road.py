@@ -14,6 +14,7 @@ from dreamdist3d.errors import UserError
 if TYPE_CHECKING:
     from dreamdist3d.config import RunConfig
     from dreamdist3d.mesh.package import PackageSettings
+    from dreamdist3d.runs.assets import Failures
     from dreamdist3d.runs.one import Mode
 
 _MODE = create_mutex_group(required=False)
@@ -91,32 +92,40 @@ def export(
     Without a preset: extract the meshes of runs again, each into its own folder.
 
     Args:
-        sources: folders of runs, or mesh files whose +Y is up and +Z the front.
+        sources: folders of runs or batches, or mesh files whose +Y is up and +Z the front.
         preset: the engine whose conventions the files follow.
         out: the folder for the assets, each in a folder of its own.
     """
     chosen = given(options)
-    if not sources:
-        raise UserError("nothing to export: name at least one folder of a run, or a GLB, OBJ or PLY file.")
+    if preset is None and chosen:
+        raise UserError(f"--{next(iter(chosen)).replace('_', '-')} needs --preset unity, unreal, godot or web.")
+    from dreamdist3d.runs.assets import export_again_each, export_assets, sources_of
+
+    found = sources_of(sources)
+    if not found:
+        raise UserError("nothing to export: name at least one batch, folder of a run, or GLB, OBJ or PLY file.")
     if preset is None:
-        if chosen:
-            raise UserError(f"--{next(iter(chosen)).replace('_', '-')} needs --preset unity, unreal, godot or web.")
-        from dreamdist3d.runs.one import export_again
+        meshes, failed = export_again_each(found)
+        for mesh in meshes:
+            print(mesh)
+    else:
+        assets, failed = export_assets(found, out, _package_settings(preset, chosen))
+        for asset in assets:
+            print(asset.folder)
+            for warning in asset.record["warnings"]:
+                print(f"warning: {asset.folder}: {warning}", file=sys.stderr)
+    _tell_failed(failed, len(found))
 
-        for run in sources:
-            print(export_again(run).mesh)
-        return
-    from dreamdist3d.runs.assets import export_assets
 
-    assets, failed = export_assets(sources, out, _package_settings(preset, chosen))
-    for asset in assets:
-        print(asset.folder)
-        for warning in asset.record["warnings"]:
-            print(f"warning: {asset.folder}: {warning}", file=sys.stderr)
-    if failed:
-        raise UserError(
-            "; ".join(str(error) if str(path) in str(error) else f"{path}: {error}" for path, error in failed)
-        )
+def _tell_failed(failed: "Failures", count: int) -> None:
+    """Raise a UserError for what failed; where it is several, each has a line of its own before it."""
+    lines = [reason if str(path) in reason else f"{path}: {reason}" for path, reason in failed]
+    if len(lines) == 1 and count == 1:
+        raise UserError(lines[0])
+    for line in lines:
+        print(f"failed: {line}", file=sys.stderr)
+    if lines:
+        raise UserError(f"{count - len(lines)} of {count} were exported; the first that was not: {lines[0]}")
 
 
 def _package_settings(preset: PresetName, chosen: dict[str, Any]) -> "PackageSettings":
@@ -154,10 +163,10 @@ def evaluate(
         cache: where features are kept between calls; left out: in the report's folder.
     """
     from dreamdist3d.eval import evaluate
-    from dreamdist3d.eval.evaluate import judges_by_name
+    from dreamdist3d.eval.evaluate import judges_by_name, require_undamaged
 
     encoders, extras = judges_by_name(features)
-    evaluate(
+    report = evaluate(
         sets,
         references,
         out,
@@ -169,6 +178,7 @@ def evaluate(
         cache=cache,
     )
     print(out / "report.html")
+    require_undamaged(report)
 
 
 def demo(

@@ -4,22 +4,55 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from dreamdist3d.errors import UserError
+from dreamdist3d.errors import Stopped, reason_of
 from dreamdist3d.files import ensure_folder, safe_name
 from dreamdist3d.mesh.package import PHASES, AssetSource, ExportedAsset, PackageSettings, export_asset, file_source
 from dreamdist3d.progress import Bar, bar
+from dreamdist3d.runs.one import export_again
+from dreamdist3d.runs.plan import PLAN_NAME
 from dreamdist3d.runs.source import run_source
 
 _FIRST_PHASE = "surface"
 
 
+Failures = list[tuple[Path, str]]
+"""What failed, each with its reason in one line."""
+
+
+def sources_of(named: Sequence[Path]) -> list[Path]:
+    """The runs and files to export: for a batch's folder all its runs, and none of what lies beside them.
+
+    `BATCH/*` names the batch's plan, tables, logs and report too; they are passed over.
+    """
+    found: list[Path] = []
+    for path in named:
+        if (path / PLAN_NAME).is_file():
+            found += [run.parent for run in sorted(path.glob("*/run.json"))]
+        elif (path.parent / PLAN_NAME).is_file() and not (path / "run.json").is_file():
+            continue
+        else:
+            found.append(path)
+    return found
+
+
+def export_again_each(sources: Sequence[Path]) -> tuple[list[Path], Failures]:
+    """Extract the meshes of runs again, each into its own folder; one that fails leaves the others alone."""
+    meshes, failed = [], []
+    for path in sources:
+        try:
+            meshes.append(export_again(path).mesh)
+        except Exception as error:
+            failed.append((path, _failure(error)))
+    return meshes, failed
+
+
 def export_assets(
     sources: Sequence[Path], out: Path, settings: PackageSettings
-) -> tuple[list[ExportedAsset], list[tuple[Path, UserError]]]:
+) -> tuple[list[ExportedAsset], Failures]:
     """Each run or GLB, OBJ or PLY file into a folder of its own below `out`; one that fails leaves the others alone.
 
     Returns:
-        What was written, and what failed, each with its error.
+        What was written, and what failed.
 
     Raises:
         UserError: `out` cannot be written.
@@ -32,10 +65,16 @@ def export_assets(
             try:
                 steps.begins(_FIRST_PHASE)
                 assets.append(export_asset(_source(path), out / name, settings, steps.begins))
-            except UserError as error:
-                failed.append((path, error))
+            except Exception as error:  # parsers, solvers and packers fail in their own ways on what strangers wrote
+                failed.append((path, _failure(error)))
             steps.end()
     return assets, failed
+
+
+def _failure(error: Exception) -> str:
+    if isinstance(error, Stopped):
+        raise error
+    return reason_of(error)
 
 
 def folder_names(sources: Sequence[Path]) -> list[str]:

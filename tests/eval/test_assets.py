@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import trimesh
@@ -6,7 +8,9 @@ from PIL import Image
 from dreamdist3d.errors import UserError
 from dreamdist3d.eval import evaluate
 from dreamdist3d.eval.assets import find_assets
+from dreamdist3d.eval.evaluate import require_undamaged
 from dreamdist3d.eval.load import load_set, open_picture
+from dreamdist3d.mesh.read import read_painted
 from tests.eval.test_evaluate import COLORS, ColorJudge
 from tests.eval.tiny import colored
 
@@ -86,3 +90,107 @@ def test_renders_of_another_system_are_scored_beside_meshes(tmp_path):
     metrics = [{score["metric"] for score in entry["scores"]} for entry in (ours, theirs)]
     assert metrics[0] - metrics[1] == {"chamfer", "extent_spread", "volume_spread"}
     assert report["comparisons"] == [] and "different names" in report["notes"][0]
+
+
+def run(folder, record="{}", mesh=True):
+    """A run of ours, as far as evaluation looks at it."""
+    (folder / "export").mkdir(parents=True)
+    (folder / "run.json").write_text(record)
+    if mesh:
+        colored(trimesh.creation.box(), (200, 10, 10)).export(folder / "export" / "model.glb")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "record", ["{", '{"draw": 3}', "[]", "[" * 100_000, '{"config": "x"}', '{"versions": ["torch"]}']
+)
+def test_a_record_that_cannot_be_read_costs_its_run_alone(record, tmp_path):
+    run(tmp_path / "a"), run(tmp_path / "b", record), run(tmp_path / "c", mesh=False)
+    found = find_assets(tmp_path)
+    assert [asset.name for asset in found.assets] == ["a"]
+    assert [path.name for path, _ in found.damaged] == ["b"] and "run.json" in found.damaged[0][1]
+    assert [path.name for path, _ in found.skipped] == ["c"]
+
+
+def test_what_a_killed_writer_left_is_no_asset(tmp_path):
+    mesh = colored(trimesh.creation.box(), (200, 10, 10))
+    for name in ("a.glb", ".a.glb.x1.part.glb"):
+        mesh.export(tmp_path / name)
+    assert [asset.name for asset in find_assets(tmp_path).assets] == ["a"]
+    renders(tmp_path / "set", ["one", "two", ".one.x1"])
+    (tmp_path / "set" / "one" / ".front.x.part.png").write_bytes(b"half")
+    assert [asset.name for asset in find_assets(tmp_path / "set").assets] == ["one", "two"]
+
+
+def trial(folder, steps, pictures=()):
+    """What threestudio leaves of a trial: tests and exports of several steps."""
+    for step in steps:
+        colored(trimesh.creation.box(), (step, 10, 10)).export(
+            ensured(folder / "save" / f"it{step}-export") / "model.glb"
+        )
+    for step in pictures:
+        for number in (0, 9, 10):
+            Image.new("RGB", (8, 8), (step, 0, 0)).save(ensured(folder / "save" / f"it{step}-test") / f"{number}.png")
+    return folder
+
+
+def ensured(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def test_a_trial_of_threestudio_is_one_asset_its_last_mesh(tmp_path):
+    (
+        trial(tmp_path / "t" / "one", [9, 100, 20], [100]),
+        trial(tmp_path / "t" / "two", [5]),
+        trial(tmp_path / "t" / "three", [], [7]),
+    )
+    (tmp_path / "t" / "one" / "dreamdist3d.json").write_text(json.dumps({"draw": {"seed": 4}}))
+    found = find_assets(tmp_path / "t")
+    assert found.kind == "meshes" and [asset.name for asset in found.assets] == ["one", "two"]
+    assert found.assets[0].path.parent.name == "it100-export" and found.assets[0].manifest["draw"]["seed"] == 4
+    assert [path.name for path, _ in found.skipped] == ["three"]
+    for place in (tmp_path / "t" / "one", tmp_path / "t" / "one" / "save"):
+        assert [asset.path.parent.name for asset in find_assets(place).assets] == ["it100-export"]
+
+
+def test_a_trial_without_a_mesh_is_its_last_test_renders(tmp_path):
+    trial(tmp_path / "one", [], [2, 3])
+    for place in (tmp_path / "one", tmp_path / "one" / "save", tmp_path):
+        (asset,) = find_assets(place).assets
+        assert asset.path.name == "it3-test" and list(asset.views) == ["0", "9", "10"]
+
+
+def test_of_a_long_turntable_a_few_frames_are_looked_at(tmp_path):
+    for number in range(120):
+        Image.new("RGB", (2, 2)).save(ensured(tmp_path / "save" / "it9-test") / f"{number}.png")
+    views = [int(name) for name in find_assets(tmp_path).assets[0].views]
+    assert len(views) == 16 and views[0] == 0 and {b - a for a, b in zip(views, views[1:], strict=False)} == {7, 8}
+
+
+def test_one_damaged_file_or_set_leaves_the_others_scored_and_is_told(tmp_path, monkeypatch):
+    for name in ("good", "bad", "worse"):
+        (tmp_path / name).mkdir()
+    for index, color in enumerate(COLORS[:3]):
+        colored(trimesh.creation.box((1, 1 + index, 1)), color).export(tmp_path / "good" / f"{index}.glb")
+        (tmp_path / "bad" / f"{index}.glb").write_bytes(b"glTF")
+    (tmp_path / "good" / "x.glb").write_bytes(b"glTF")
+    monkeypatch.setattr("dreamdist3d.eval.load.read_painted", lambda path: burst(path))
+    report = evaluate(
+        [tmp_path / "good", tmp_path / "bad"], None, tmp_path / "out", encoders=[ColorJudge()], image_size=16
+    )
+    (entry,) = report["sets"]
+    assert len(entry["assets"]) == 3 and [one["is_damaged"] for one in entry["skipped"]] == [True]
+    assert [one["file"] for one in report["left_out"]] == [str(tmp_path / "bad")]
+    assert "Left out" in (tmp_path / "out" / "report.html").read_text()
+    with pytest.raises(UserError, match=r"scored without what cannot be read: .*x\.glb .*, and 1 more"):
+        require_undamaged(report)
+    with pytest.raises(UserError, match="none of the 3 assets"):
+        evaluate([tmp_path / "bad"], None, tmp_path / "out", encoders=[ColorJudge()], image_size=16)
+
+
+def burst(path):
+    """Reads a sound file, and fails on another as no caller foresees."""
+    if path.stat().st_size < 10:
+        raise IndexError("index 1291845632 is out of bounds")
+    return read_painted(path)

@@ -6,16 +6,15 @@ import torch
 import trimesh
 
 from dreamdist3d.eval.assets import Asset, AssetSet
+from dreamdist3d.eval.cards import pack_mesh, turntable
 from dreamdist3d.eval.compare import compare, compare_sets
+from dreamdist3d.eval.describe import EMPTY, find_suspects
 from dreamdist3d.eval.diversity import matched_view_similarity, mean_pairwise_similarity
 from dreamdist3d.eval.fidelity import prdc, reference_similarity
 from dreamdist3d.eval.load import LoadedSet
 from dreamdist3d.eval.measure import Scores, Seen, measure_features, measure_pictures
-from dreamdist3d.eval.packed import pack_mesh
 from dreamdist3d.eval.renders import VIEW_NAMES
 from dreamdist3d.eval.sorting import likeness_order
-from dreamdist3d.eval.suspects import EMPTY, find_suspects
-from dreamdist3d.eval.turntable import turntable
 from tests.eval.tiny import colored
 
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from dreamdist3d.eval.paper import TABLE_4
+from dreamdist3d.eval.describe import TABLE_4
 from dreamdist3d.eval.tables import columns, latex, markdown, table_csv
 
 
@@ -62,3 +62,19 @@ def test_csv_keeps_full_numbers(report):
         "source": "measured", "set": "a|b", "metric": "pooled", "judge": "mini-DINO", "side": "diversity",
         "better": "lower", "value": "-0.25", "low": "-0.5", "high": "0.125",
     }  # fmt: skip
+
+
+HOSTILE = [r"\input{/etc/passwd}", "=1+1", "@sum(A1)", "<script>alert(1)</script>", "a\n\nb & c", "-1", "+1", "\t=1"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_name_of_a_set_is_more_than_text(name, report):
+    report["sets"][0]["name"] = name
+    report["comparisons"][0]["first"] = name
+    rows = list(csv.DictReader(io.StringIO(table_csv(report))))
+    assert not rows[0]["set"].startswith(("=", "+", "-", "@", "\t", "\r")) and name in rows[0]["set"]
+    assert "<script" not in markdown(report)
+    tables = markdown(report).split("\n\n")
+    assert {line.replace("\\|", "").count("|") for line in tables[0].splitlines()} == {6}
+    first = latex(report).split(r"\end{tabular}")[0]
+    assert r"\input" not in first and "\n\nb" not in first

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from dreamdist3d.config import load_config
-from dreamdist3d.errors import UserError
+from dreamdist3d.errors import Stopped, UserError
 from dreamdist3d.mesh import MeshSettings
 from dreamdist3d.mesh.package import PackageSettings, pictures
 from dreamdist3d.mesh.texture import TextureSettings
 from dreamdist3d.prompts import PromptDistribution
-from dreamdist3d.runs.assets import export_assets, folder_names
+from dreamdist3d.runs import assets as assets_module
+from dreamdist3d.runs.assets import export_again_each, export_assets, folder_names, sources_of
 from dreamdist3d.runs.one import run_once
 from dreamdist3d.runs.run import mesh_settings, package_settings
 from dreamdist3d.runs.source import licence_note
@@ -70,7 +71,7 @@ def test_one_that_fails_leaves_the_others_alone(run: Trial, tmp_path: Path):
     assets, failed = export_assets(sources, tmp_path / "assets", SMALL)
     assert [asset.folder.name for asset in assets] == [run.folder.name, "model"]
     assert [path.name for path, _ in failed] == ["empty", "broken.glb", "gone.glb"]
-    messages = [str(error) for _, error in failed]
+    messages = [reason for _, reason in failed]
     assert "there is no run.json" in messages[0] and "cannot be read" in messages[1] and "not exist" in messages[2]
     kinds = [json.loads((asset.folder / "asset.json").read_text())["source"]["kind"] for asset in assets]
     assert kinds == ["run", "file"]
@@ -88,7 +89,7 @@ def test_no_two_assets_share_a_folder(tmp_path: Path):
 def test_a_run_that_was_not_lifted_yet_is_one_line(run: Trial, tmp_path: Path):
     (tmp_path / "run.json").write_text(run.manifest_path.read_text())
     _, ((_, error),) = export_assets([tmp_path], tmp_path / "assets", SMALL)
-    assert "has no trained field yet" in str(error)
+    assert "has no trained field yet" in error
 
 
 def test_the_export_section_is_the_settings_of_both():
@@ -116,3 +117,47 @@ def test_licences_are_those_of_the_weights():
         "sd21", "repo@1"
     )
     assert "/my/weights" in licence_note("/my/weights", "/my/weights")
+
+
+def test_whatever_a_file_raises_the_others_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def export(source: str, folder: Path, settings: object, begins: object) -> str:
+        if source == "b":
+            raise IndexError("index 1291845632 is out of bounds")
+        if source == "d":
+            raise MemoryError
+        return source
+
+    monkeypatch.setattr(assets_module, "_source", lambda path: path.stem)
+    monkeypatch.setattr(assets_module, "export_asset", export)
+    made, failed = export_assets([tmp_path / f"{name}.glb" for name in "abcde"], tmp_path / "out", SMALL)
+    assert made == ["a", "c", "e"] and [path.stem for path, _ in failed] == ["b", "d"]
+    assert "IndexError: index 1291845632" in failed[0][1] and "memory" in failed[1][1]
+
+
+def test_a_stop_ends_the_whole_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(path: Path) -> None:
+        raise Stopped("stopped")
+
+    monkeypatch.setattr(assets_module, "_source", stopped)
+    with pytest.raises(Stopped):
+        export_assets([tmp_path / "a.glb"], tmp_path / "out", SMALL)
+
+
+def test_a_batch_and_all_that_lies_in_it_are_its_runs(tmp_path: Path) -> None:
+    batch = tmp_path / "cats"
+    for name in ("000-a", "001-b", "logs", "report"):
+        (batch / name).mkdir(parents=True)
+    for name in ("batch.json", "manifest.csv", "000-a/run.json", "001-b/run.json"):
+        (batch / name).touch()
+    runs = [batch / "000-a", batch / "001-b"]
+    assert sources_of([batch]) == sources_of(sorted(batch.iterdir())) == runs
+    assert sources_of([batch / "logs"]) == []
+    elsewhere = tmp_path / "x.glb"
+    assert sources_of([elsewhere, batch / "001-b"]) == [elsewhere, runs[1]]
+
+
+def test_runs_are_exported_again_each_alone(run: Trial, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    meshes, failed = export_again_each([empty, run.folder])
+    assert meshes == [run.mesh] and [path for path, _ in failed] == [empty] and "no run.json" in failed[0][1]
