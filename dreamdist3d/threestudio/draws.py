@@ -99,16 +99,25 @@ def check(record: Path, identity: Mapping[str, Any]) -> None:
         UserError: the run was begun with another draw or distribution.
     """
     recorded = read_json(record) if record.exists() else identity
-    for what, now in identity.items():
-        was = recorded.get(what) or {}
-        # Files may move: it is their content that counts.
-        changed = [name for name in sorted({*was, *now} - {"path"}) if was.get(name) != now.get(name)]
+    for what in sorted({*recorded, *identity}):
+        was, now = recorded.get(what) or {}, identity.get(what) or {}
+        changed = [name for name in sorted({*was, *now}) if not _same(name, was, now)]
         if changed:
             name = changed[0]
             raise UserError(
                 f"{record} has another {what} on record ({name} was {_short(was.get(name))}, "
                 f"now {_short(now.get(name))}): put it back, or choose another tag for a new run."
             )
+
+
+def _same(name: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    if name == "path":  # files may move: it is their content that counts
+        return True
+    if name == "omega_sha256" and name not in now:  # not encoded yet
+        return True
+    if name == "component" and name not in was:  # earlier versions did not write the first one down
+        return not now[name]
+    return was.get(name) == now.get(name)
 
 
 def leads(environment: Mapping[str, str] = os.environ) -> bool:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 
 from dreamdist3d.config import PromptProcessorConfig, RunConfig
-from dreamdist3d.errors import UserError
+from dreamdist3d.errors import UserError, one_line
 from dreamdist3d.files import safe_name
 from dreamdist3d.threestudio import draws
 from dreamdist3d.threestudio.install import target_in
 from dreamdist3d.threestudio.translate import translate
+from dreamdist3d.yamls import parse_yaml, resolved
 
 if TYPE_CHECKING:
     # Torch is not loaded here: this process only waits, for hours.
@@ -87,7 +88,12 @@ def _recalled(checkpoint: Path) -> PromptProcessorConfig:
     parsed = checkpoint.parent.parent / "configs" / "parsed.yaml"
     if not parsed.is_file():
         raise UserError(f"{parsed} is missing: name the distribution that the run was made with.")
-    return draws.settings_of(OmegaConf.load(parsed).system.prompt_processor)
+    try:
+        tree = parse_yaml(parsed.read_text(encoding="utf-8"))
+        section = resolved(tree, str(parsed))["system"]["prompt_processor"]
+    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+        raise UserError(f"{parsed} is not what threestudio writes: {one_line(error)}.") from error
+    return draws.settings_of(OmegaConf.create(section))
 
 
 def _launch(home: Path, tree: Mapping[str, Any], mode: "Mode") -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from dreamdist3d.config import PromptProcessorConfig
 from dreamdist3d.guidance.directions import Words, check_lengths, encode_views
 from dreamdist3d.prompts import PromptDraw, PromptSource
-from dreamdist3d.runs.condition import open_distribution
+from dreamdist3d.runs.condition import encode_negative, open_distribution
 from dreamdist3d.threestudio.encoders import open_encoder
 
 
@@ -51,7 +51,7 @@ def check_prompt(settings: PromptProcessorConfig, model: str, words: Sequence[Wo
     """
     source = open_distribution(settings)
     encoder = open_encoder(model, source)
-    encoder.encode_text([settings.negative_prompt])
+    encode_negative(encoder, [settings.negative_prompt])
     if source is None:
         encoder.encode_text([before + settings.prompt + after for before, after in words])
     else:
@@ -82,22 +82,35 @@ def encode_prompt(
     """
     source = open_distribution(settings)
     encoder = open_encoder(model, source, device)
-    negative = encoder.encode_text(negatives).hidden
+    negative = encode_negative(encoder, negatives)
     if source is None:
         views, identity = encoder.encode_text(texts).hidden, {}
     else:
         draw = draw_of(settings, source)
         views = encode_views(source, draw, encoder, [("", ""), *words])
-        identity = identity_of(settings, source, draw, draw.omega_sha256(source.moments_for(draw, encoder)))
+        identity = identity_of(settings, source, draw.omega_sha256(source.moments_for(draw, encoder)))
     return EncodedPrompt(views[:1], negative[:1], views[1:], negative[1:], identity)
 
 
 def identity_of(
-    settings: PromptProcessorConfig, source: PromptSource, draw: PromptDraw, omega_sha256: str
+    settings: PromptProcessorConfig, source: PromptSource | None = None, omega_sha256: str | None = None
 ) -> dict[str, Any]:
-    """What a run must find again at every later start."""
+    """What a run must find again at every later start; nothing for a plain text.
+
+    Args:
+        settings: with a concrete draw seed.
+        source: what they name; None: opened here.
+        omega_sha256: of the draw, known once it is encoded.
+
+    Raises:
+        UserError: a file is missing or damaged, or they cannot be composed.
+    """
+    source = source or open_distribution(settings)
+    if source is None:
+        return {}
     paths = [str(Path(name).resolve()) for name in settings.files]
+    draw = draw_of(settings, source).to_dict() | ({"omega_sha256": omega_sha256} if omega_sha256 else {})
     return {
-        "draw": draw.to_dict() | {"omega_sha256": omega_sha256},
+        "draw": draw,
         "distribution": {"path": paths[0] if len(paths) == 1 else paths, "sha256": source.content_hash},
     }

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from dreamdist3d.backbones import load_backbone
+from dreamdist3d.errors import UserError
 from dreamdist3d.prompts import PromptDistribution
 from dreamdist3d.threestudio import draws
 from tests.prompts.tiny import WIDTH
@@ -130,6 +131,82 @@ def test_mistakes_end_it_before_anything_is_built(configure, tmp_path: Path, tin
             configure(**changes)
         line = str(ended.value)
         assert line.startswith("error: ") and part in line and "\n" not in line
+
+
+def trained(configure, studio, tag="", **changes):
+    """A run whose draw is on record, as a system that builds its processor leaves it."""
+    config = configure({"tag": tag}, **changes)
+    processor_of(studio, config)
+    return config
+
+
+def again(configure, config, **changes):
+    """The documented resume: the run's own snapshot, and its checkpoint."""
+    top = {name: config[name] for name in ("tag", "timestamp", "use_timestamp")}
+    return configure(top | {"resume": checkpoint_of(config)}, **changes)
+
+
+@pytest.mark.parametrize("changes", [{"gamma": 2.0}, {"suffix": "red"}, {"antithetic": True}, {"distribution": None}])
+def test_another_draw_than_the_runs_is_refused_before_anything_is_written(studio, configure, changes) -> None:
+    """At every stage: some systems build no processor for a test or an export."""
+    config = trained(configure, studio, draw_seed=5)
+    before = sorted(Path("outputs").rglob("*"))
+    if changes == {"distribution": None}:
+        changes = changes | {"prompt": "a cat"}
+    with pytest.raises(SystemExit, match="dreamdist3d.json has another d"):
+        again(configure, config, **changes)
+    with pytest.raises(SystemExit, match="dreamdist3d.json has another d"):  # resumed into a folder of its own
+        configure({"tag": "elsewhere", "resume": checkpoint_of(config)}, **changes)
+    assert sorted(Path("outputs").rglob("*")) == before
+    assert again(configure, config).trial_dir == config.trial_dir
+
+
+def test_a_renamed_distribution_stays_in_the_runs_folder(studio, configure, tiny_distribution, tmp_path) -> None:
+    config = trained(configure, studio, tag="mine")
+    renamed = tmp_path / "felines.safetensors"
+    renamed.write_bytes(tiny_distribution.read_bytes())
+    resumed = again(configure, config, distribution=str(renamed))
+    assert resumed.trial_dir == config.trial_dir and resumed.tag == config.tag
+    processor_of(studio, resumed)
+    assert len(list(Path("outputs/trial").iterdir())) == 1
+
+
+def test_what_cannot_work_leaves_no_folder_and_no_other_line(configure, section, caplog, capfd) -> None:
+    long = " ".join(["cat"] * 100)
+    for changes in ({"negative_prompt": long}, {"suffix": long}, {"prompt": long, "distribution": None}):
+        with pytest.raises(SystemExit, match="tokens too long") as ended:
+            configure(**changes)
+        assert ("system.prompt_processor.negative_prompt=" in str(ended.value)) == ("negative_prompt" in changes)
+    assert not Path("outputs").exists()
+    assert not caplog.records and capfd.readouterr() == ("", "")
+
+
+def test_an_empty_negative_prompt_is_none(studio, configure) -> None:
+    """`negative_prompt=` on the command line is read as null."""
+    config = configure(negative_prompt=None, draw_seed=5)
+    assert config.system.prompt_processor.negative_prompt == ""
+    found, plain = processor_of(studio, config)(), processor_of(studio, configure(negative_prompt="", draw_seed=5))()
+    assert torch.equal(found.uncond_text_embeddings, plain.uncond_text_embeddings)
+
+
+def test_a_configuration_that_reads_the_environment_is_refused(studio, configure, monkeypatch) -> None:
+    """Resolved, it would be kept in files that are passed on; configurations of others are left alone."""
+    monkeypatch.setenv("TOKEN", "secret")
+    with pytest.raises(SystemExit, match=r"oc\.env:TOKEN") as ended:
+        configure({"tag": "${oc.env:TOKEN}"})
+    assert "secret" not in str(ended.value) and not Path("outputs").exists()
+    other = {"prompt_processor_type": "stable-diffusion-prompt-processor", "prompt_processor": {"prompt": "a"}}
+    assert studio.load_config({"name": "trial", "tag": "${oc.env:TOKEN}", "system": other}).tag == "secret"
+    assert configure(draw_seed=5).tag == "cats-5"
+
+
+def test_a_record_of_an_earlier_version_left_out_the_first_component(tmp_path) -> None:
+    identity = {"draw": {"seed": 1, "component": 0}, "distribution": {"sha256": "a"}}
+    record = tmp_path / "dreamdist3d.json"
+    record.write_text(json.dumps(identity | {"draw": {"seed": 1}}))
+    draws.check(record, identity)
+    with pytest.raises(UserError, match="component was None, now 1"):
+        draws.check(record, identity | {"draw": {"seed": 1, "component": 1}})
 
 
 def test_a_view_direction_alone_can_make_a_prompt_too_long(configure) -> None:

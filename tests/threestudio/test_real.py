@@ -125,8 +125,26 @@ def test_resume_test_and_export_stay_with_the_draw_in_the_folder(trained: Studio
     after = torch.load(trained.seen / "rank0.pt", weights_only=True)
     assert torch.equal(after["text_embeddings_vd"], before["text_embeddings_vd"])
     assert trained.trials() == [trial] and (trial / "save" / "it3-test").is_dir()
-    refused = trained.launch(*settled, "--train", "system.prompt_processor.draw_seed=1")
-    assert refused.returncode == 1 and "was trained with draw_seed=" in refused.stderr
+    snapshot = (trial / "configs" / "parsed.yaml").read_bytes()
+    for mode, key, said in (
+        ("--train", "draw_seed=1", "was trained with draw_seed="),
+        ("--train", "gamma=3", "another draw on record (gamma was 1.0, now 3"),
+        ("--test", "gamma=3", "another draw on record (gamma was 1.0, now 3"),
+    ):
+        refused = trained.launch(*settled, mode, f"system.prompt_processor.{key}")
+        assert refused.returncode == 1 and said in refused.stderr
+    assert (trial / "configs" / "parsed.yaml").read_bytes() == snapshot
+
+
+def test_a_renamed_distribution_goes_on_in_the_same_folder(
+    trained: Studio, tiny_distribution: Path, tmp_path: Path
+) -> None:
+    (trial,) = trained.trials()
+    renamed = tmp_path / "felines.safetensors"
+    renamed.write_bytes(tiny_distribution.read_bytes())
+    settled = ["--config", trial / "configs" / "parsed.yaml", f"resume={trial}/ckpts/last.ckpt"]
+    trained.done(*settled, "--train", "trainer.max_steps=4", f"system.prompt_processor.distribution={renamed}")
+    assert trained.trials() == [trial] and (trial / "save" / "it4-test").is_dir()
 
 
 def test_ranks_share_one_draw_which_is_another_than_before(studio: Studio, trained: Studio, prompt: list[str]) -> None:
@@ -143,13 +161,21 @@ def test_ranks_share_one_draw_which_is_another_than_before(studio: Studio, train
 def test_mistakes_are_one_line_before_anything_is_loaded(studio: Studio, prompt: list[str], tmp_path: Path) -> None:
     mistakes = {
         "no.safetensors does not exist": ["system.prompt_processor.distribution=no.safetensors"],
-        "another text encoder": ["system.prompt_processor.pretrained_model_name_or_path=mini"],
+        "another text encoder": [
+            "system.prompt_processor.pretrained_model_name_or_path=mini",
+            "system.prompt_processor.negative_prompt=",
+        ],
+        "negative_prompt: the prompt is 84 tokens too long": [
+            f"system.prompt_processor.negative_prompt={'dog ' * 98}",
+        ],
+        "reads the environment (${oc.env:HOME})": ["tag=${oc.env:HOME}"],
     }
     for part, overrides in mistakes.items():
         ended = studio.launch("--config", CONFIG, "--train", *SMALL, *prompt, *overrides)
         lines = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
         assert ended.returncode == 1 and len(lines) == 1 and part in lines[0]
         assert "Traceback" not in ended.stderr and "Seed set" not in ended.stderr
+        assert "Token indices" not in ended.stderr and not (studio.folder / "outputs").exists()
 
 
 def test_our_configuration_runs_through_threestudio(
@@ -233,7 +259,8 @@ def test_threestudios_own_stable_diffusion_guidance(studio: Studio, prompt: list
     tree.system.prompt_processor.use_perp_neg = True
     OmegaConf.save(tree, studio.folder / "sd.yaml")
     small = [option for option in SMALL if "resolution_milestones" not in option]
-    studio.done("--config", "sd.yaml", "--train", *small, *prompt, "data.batch_size=1")
+    none = "system.prompt_processor.negative_prompt="
+    studio.done("--config", "sd.yaml", "--train", *small, *prompt, none, "data.batch_size=1")
     (trial,) = studio.trials()
     assert (trial / "ckpts" / "last.ckpt").is_file() and (trial / RECORD).is_file()
 
