@@ -8,6 +8,9 @@ from typing import Literal
 Covariance = Literal["low_rank", "diagonal"]
 """The Gaussian of a distribution: the prompts' full covariance, or the paper's diagonal."""
 
+Objective = Literal["coupled", "paper"]
+"""What learning minimises: each draw with the picture it belongs to, or, as published, with pictures of any kind."""
+
 Device = Literal["auto", "cpu", "cuda"]
 
 PresetName = Literal["unity", "unreal", "godot", "web"]

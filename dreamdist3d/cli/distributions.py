@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from dreamdist3d.choices import Covariance, Device
+from dreamdist3d.choices import Covariance, Device, Objective
 from dreamdist3d.cli.given import given
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class LearnSettings:
     """Settings of learning; those left out take the backbone's preset."""
 
-    objective: Literal["coupled", "paper"] | None = None
+    objective: Objective | None = None
     """coupled: each draw belongs to a picture, and decides it. paper: Algorithm 1 as published, which is also what a
     diagonal covariance is learned with."""
     prompts: int | None = None

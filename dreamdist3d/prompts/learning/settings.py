@@ -2,15 +2,15 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
+from dreamdist3d.choices import Covariance, Objective
 from dreamdist3d.errors import UserError
-from dreamdist3d.prompts.moments import Covariance, check_covariance
+from dreamdist3d.prompts.moments import check_covariance
 
 if TYPE_CHECKING:
     from dreamdist3d.backbones import Backbone
 
-Objective = Literal["coupled", "paper"]
 MINIATURE_SIZE = 64  # pixels; backbones up to this size take the small preset
 
 
