@@ -27,7 +27,7 @@ Kind = Literal["blend", "mixture"]
 KINDS: tuple[str, ...] = get_args(Kind)
 _TOLERANCE = 1e-3  # of the weights' sum: what is left of thirds written with three decimals
 _ROUNDING = 1e-12
-_OF_COMPONENT = ("covariance", "encoder_fingerprint", "prefix", "suffix", "metadata")
+_OF_COMPONENT = ("covariance", "encoder_fingerprint", "prefix", "suffix", "metadata", "limit")
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,10 @@ class PromptComposition(PromptSource):
 
     def save(self, path: Path) -> None:
         """As `PromptSource.save`; the components are in the file."""
-        described = [{key: getattr(component, key) for key in _OF_COMPONENT} for component in self.components]
+        described = [
+            {key: value for key in _OF_COMPONENT if (value := getattr(component, key)) is not None}
+            for component in self.components
+        ]
         metadata = {
             "encoder_fingerprint": self.encoder_fingerprint,
             "kind": self.kind,

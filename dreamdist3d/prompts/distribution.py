@@ -1,6 +1,7 @@
 """A learned distribution of prompts: K short sequences of vectors, kept without anything of the model."""
 
 import hashlib
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ class PromptDistribution(PromptSource):
     The tokens live at the INPUT of a text encoder, the Gaussian at its output: `moments` joins the two.
 
     Raises:
-        UserError: tokens of another rank or not finite, an unknown covariance.
+        UserError: tokens of another rank or not finite, an unknown covariance, a limit out of range.
     """
 
     tokens: Tensor  # [K, M, d] float32, on the CPU
@@ -38,14 +39,17 @@ class PromptDistribution(PromptSource):
     prefix: str = ""
     suffix: str = ""
     metadata: dict[str, str] = field(default_factory=dict)  # facts about the training
+    limit: float | None = None  # of a draw's distance from the mean, in the prompts' median distance
 
     def __post_init__(self) -> None:
         check_covariance(self.covariance)
+        if self.limit is not None and not (math.isfinite(self.limit) and self.limit > 0):
+            raise UserError(f"limit={self.limit} is out of range: it must be a finite number above 0.")
         object.__setattr__(self, "tokens", as_float32(self.tokens, "tokens", "prompts, tokens, width"))
 
     @property
     def content_hash(self) -> str:
-        """Hex SHA-256 of all that decides a draw: tokens, covariance, fingerprint, prefix, suffix."""
+        """Hex SHA-256 of all that decides a draw: tokens, covariance, fingerprint, prefix, suffix, limit if any."""
         digest = hashlib.sha256(self.tokens.numpy().astype("<f4").tobytes())
         for part in (list(self.tokens.shape), *self._described().items()):
             digest.update(repr(part).encode())
@@ -60,9 +64,10 @@ class PromptDistribution(PromptSource):
         """As `PromptSource.from_stored`."""
         stored.require(FORMAT, "tokens")
         described = stored.take(*_DESCRIBED)
+        limit = stored.metadata.pop("limit", None)  # files from before there was one have none
         try:
-            return cls(tokens=stored.tensors["tokens"], metadata=stored.metadata, **described)
-        except UserError as error:
+            return cls(stored.tensors["tokens"], metadata=stored.metadata, limit=limit and float(limit), **described)
+        except (UserError, ValueError) as error:
             raise UserError(f"{stored.path}: {error}") from error
 
     @torch.no_grad()
@@ -80,7 +85,7 @@ class PromptDistribution(PromptSource):
         prefix = self.prefix if prefix is None else prefix
         suffix = self.suffix if suffix is None else suffix
         features = encoder.encode(self.tokens, prefix, suffix)
-        return Moments.of(features.hidden, self.covariance, int(features.ends[0]))
+        return Moments.of(features.hidden, self.covariance, int(features.ends[0]), self.limit)
 
     def draw(
         self,
@@ -98,4 +103,5 @@ class PromptDistribution(PromptSource):
         return self.moments(encoder, draw.prefix, draw.suffix)
 
     def _described(self) -> dict[str, str]:
-        return {key: getattr(self, key) for key in _DESCRIBED}
+        limit = {} if self.limit is None else {"limit": str(self.limit)}
+        return {key: getattr(self, key) for key in _DESCRIBED} | limit

@@ -32,6 +32,7 @@ class Moments:
     sigma: Tensor  # [L, D], with 1/K; zero for K = 1
     directions: Tensor | None  # [R, L, D]; of K prompts R = K: (h_k - mu) / sqrt(K - 1)
     end: int | None = None  # position of the end-of-text mark; None: unknown
+    farthest: Tensor | None = None  # scalar: no draw of a `low_rank` Gaussian lies farther from mu; None: any may
 
     @classmethod
     def of(
@@ -39,13 +40,19 @@ class Moments:
         hidden: Tensor,  # [K, L, D]
         covariance: Covariance,
         end: int | None = None,
+        limit: float | None = None,
     ) -> "Moments":
-        """Moments of hidden states, in single precision at least; differentiable."""
+        """Moments of hidden states, in single precision at least; differentiable.
+
+        Args:
+            limit: of a draw's distance from the mean, in the prompts' median distance; None: none.
+        """
         hidden = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
         mu = hidden.mean(0)
         directions = (hidden - mu) / math.sqrt(max(1, len(hidden) - 1)) if covariance == "low_rank" else None
+        farthest = None if limit is None else limit * (hidden - mu).flatten(1).norm(dim=1).median()
         # `std` has gradient 0 where all prompts agree (the begin mark, the prefix); sqrt(var) has NaN there.
-        return cls(mu, hidden.std(0, correction=0), directions, end)
+        return cls(mu, hidden.std(0, correction=0), directions, end, farthest)
 
     @property
     def covariance(self) -> Covariance:
@@ -64,25 +71,30 @@ class Moments:
     ) -> Tensor:
         """The prompts [..., L, D] that standard normal `omega` stands for.
 
-        low_rank: mu + gamma sum_k omega_k (h_k - mu) / sqrt(K - 1); diagonal: mu + gamma omega sigma.
-        With K = 1 both are mu: textual inversion.
+        low_rank: mu + gamma sum_k omega_k (h_k - mu) / sqrt(K - 1), the sum scaled down to the length `farthest`
+        where it is longer; diagonal: mu + gamma omega sigma. With K = 1 both are mu: textual inversion.
         """
         omega = omega.to(self.mu)
         if self.directions is None:
             return self.mu + gamma * omega * self.sigma
-        return self.mu + gamma * torch.einsum("...r,rld->...ld", omega, self.directions)
+        deviation = gamma * torch.einsum("...r,rld->...ld", omega, self.directions)
+        if self.farthest is not None:
+            length = deviation.flatten(-2).norm(dim=-1)[..., None, None]
+            deviation = torch.where(length > self.farthest, deviation * (self.farthest / length), deviation)
+        return self.mu + deviation
 
     def scaled(self, gamma: float) -> "Moments":
         """The same mean, with gamma times the deviation."""
         directions = None if self.directions is None else gamma * self.directions
-        return Moments(self.mu, gamma * self.sigma, directions, self.end)
+        return Moments(self.mu, gamma * self.sigma, directions, self.end, self.farthest)
 
 
 def blend(components: Sequence[Moments], weights: Sequence[float], gammas: Sequence[float]) -> Moments:
     """The Gaussian of the weighted sum of independent draws (DreamDistribution, section 3.4).
 
     Mean sum w_i mu_i, covariance sum (w_i gamma_i)^2 C_i. Its `low_rank` directions are those of the
-    components side by side.
+    components side by side; where all components have a farthest distance d_i, its own is sqrt(sum (w_i d_i)^2), as
+    lengths of independent draws add.
 
     Raises:
         UserError: the components are of different kinds.
@@ -95,7 +107,14 @@ def blend(components: Sequence[Moments], weights: Sequence[float], gammas: Seque
     if covariance == "low_rank":
         directions = torch.cat([share * m.directions for share, m in zip(shares, components, strict=True)])
     ends = [moments.end for moments in components]
-    return Moments(mu, variance.sqrt(), directions, None if None in ends else max(ends))
+    return Moments(mu, variance.sqrt(), directions, None if None in ends else max(ends), _farthest(components, weights))
+
+
+def _farthest(components: Sequence[Moments], weights: Sequence[float]) -> Tensor | None:
+    distances = [moments.farthest for moments in components]
+    if any(distance is None for distance in distances):
+        return None
+    return torch.stack([weight * distance for weight, distance in zip(weights, distances, strict=True)]).norm()
 
 
 def common_covariance(covariances: Sequence[Covariance]) -> Covariance:

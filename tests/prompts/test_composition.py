@@ -100,6 +100,11 @@ def test_a_file_gives_back_everything(kind, tmp_path, encoder):
     assert torch.equal(read.embed(read.draw(5), encoder), made.embed(made.draw(5), encoder))
 
 
+def test_the_components_limits_are_kept(tmp_path, encoder):
+    PromptComposition((replace(CATS, limit=0.5), DOGS), kind="mixture").save(tmp_path / "both")
+    assert [c.limit for c in load_distribution(tmp_path / "both").components] == [0.5, None]
+
+
 def test_components_of_different_versions_meet_at_the_text_encoder(tmp_path):
     """A file of an earlier version calls the encoder by another name."""
     tokenizer = tiny_tokenizer(tmp_path / "tokenizer")

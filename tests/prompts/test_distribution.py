@@ -37,11 +37,11 @@ def good(tmp_path):
 
 def test_a_file_gives_back_everything(tmp_path):
     path = tmp_path / "new folder" / "d.safetensors"
-    made = a_distribution(covariance="diagonal", suffix="at night — ünïcode", metadata={"steps": "250"})
+    made = a_distribution(covariance="diagonal", suffix="at night — ünïcode", metadata={"steps": "250"}, limit=0.75)
     made.save(path)
     read = PromptDistribution.load(path)
     assert torch.equal(read.tokens, made.tokens)
-    for name in ("covariance", "encoder_fingerprint", "prefix", "suffix", "metadata", "content_hash"):
+    for name in ("covariance", "encoder_fingerprint", "prefix", "suffix", "metadata", "limit", "content_hash"):
         assert getattr(read, name) == getattr(made, name)
     assert [p.name for p in path.parent.iterdir()] == ["d.safetensors"]
 
@@ -70,8 +70,27 @@ def test_the_content_hash_tells_all_that_decides_a_draw():
         a_distribution(encoder_fingerprint="cd"),
         a_distribution(prefix="a photo"),
         a_distribution(suffix="a photo of", prefix=""),
+        a_distribution(limit=1.0),
+        a_distribution(limit=2.0),
     ]
     assert len({whole.content_hash, *(d.content_hash for d in changed)}) == 1 + len(changed)
+
+
+def test_a_file_from_before_there_was_a_limit_draws_as_it_did(tmp_path, encoder):
+    tokens, old = a_distribution().tokens, tmp_path / "old.safetensors"
+    save_file({"tokens": tokens}, old, METADATA)
+    read = PromptDistribution.load(old)
+    hidden = encoder.encode(tokens, read.prefix, read.suffix).hidden
+    omega = read.draw(3).omega(read.moments(encoder))
+    expected = hidden.mean(0) + torch.einsum("k,kld->ld", omega, hidden - hidden.mean(0)) / 3**0.5
+    assert read.limit is None
+    torch.testing.assert_close(read.embed(read.draw(3), encoder), expected)
+
+
+@pytest.mark.parametrize("limit", [0.0, -1.0, float("nan"), float("inf")])
+def test_odd_limits_are_refused(limit):
+    with pytest.raises(UserError, match="limit"):
+        a_distribution(limit=limit)
 
 
 def test_moments_use_the_stored_words_unless_told_otherwise(encoder):

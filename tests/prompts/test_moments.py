@@ -48,6 +48,36 @@ def test_the_order_of_the_prompts_does_not_matter_to_the_moments():
     torch.testing.assert_close(one.sigma, other.sigma, atol=1e-15, rtol=1e-14)
 
 
+def test_no_draw_lies_farther_from_the_mean_than_the_limit():
+    hidden = hidden_states(count=6)
+    free, limited = Moments.of(hidden, "low_rank"), Moments.of(hidden, "low_rank", limit=0.8)
+    farthest = 0.8 * (hidden - hidden.mean(0)).flatten(1).norm(dim=1).sort().values[2]  # the lower of two middle ones
+    omega = torch.randn(50, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    shortened = 0
+    for one in omega:
+        deviation, kept = (moments.embed(one, 1.2) - moments.mu for moments in (free, limited))
+        scale = min(1.0, float(farthest / deviation.norm()))
+        shortened += scale < 1
+        torch.testing.assert_close(kept, scale * deviation)
+    assert 0 < shortened < 50
+    torch.testing.assert_close(limited.embed(omega, 1.2)[7], limited.embed(omega[7], 1.2))
+    assert (limited.embed(omega, 1e6) - limited.mu).flatten(1).norm(dim=1).max() < farthest * (1 + 1e-9)
+
+
+def test_a_limited_prompt_alone_is_still_textual_inversion():
+    hidden = hidden_states(count=1)
+    assert torch.equal(Moments.of(hidden, "low_rank", limit=1.0).embed(torch.ones(1)), hidden[0])
+
+
+def test_a_blends_limit_is_as_lengths_of_independent_draws_add():
+    first, second = (Moments.of(hidden_states(seed=seed), "low_rank", limit=1.0) for seed in (3, 4))
+    made = blend([first, second], (0.3, 0.7), (1.0, 2.0))
+    torch.testing.assert_close(made.farthest, ((0.3 * first.farthest) ** 2 + (0.7 * second.farthest) ** 2).sqrt())
+    free = Moments.of(hidden_states(seed=4), "low_rank")
+    assert blend([first, free], (0.5, 0.5), (1.0, 1.0)).farthest is None
+    assert first.scaled(0.5).farthest is first.farthest
+
+
 def some_components(covariance):
     return [Moments.of(hidden_states(count, seed=count), covariance) for count in (4, 6, 1)]
 

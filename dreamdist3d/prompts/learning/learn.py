@@ -17,6 +17,8 @@ from dreamdist3d.prompts.learning.processes import Processes
 from dreamdist3d.prompts.learning.settings import LearnConfig, preset_for
 from dreamdist3d.stopping import StopSignal
 
+LIMIT = 1.0  # of the draws of coupled learning; see docs/prompt-distributions.md
+
 __all__ = ["LearnConfig", "learn", "preset_for"]
 
 
@@ -127,4 +129,5 @@ def _distribution(
         prefix=config.prefix,
         suffix=config.suffix,
         metadata={key: str(value) for key, value in facts.items()},
+        limit=LIMIT if config.objective == "coupled" else None,
     )

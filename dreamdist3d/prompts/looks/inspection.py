@@ -129,6 +129,7 @@ def print_inspection(distribution: PromptDistribution, inspection: Inspection, t
     facts = {
         "prompts x tokens x width": f"{count} x {length} x {width}",
         "covariance": distribution.covariance,
+        "limit": "none" if distribution.limit is None else f"{distribution.limit:g} times the prompts' median distance",
         "prefix, suffix": f"{distribution.prefix!r}, {distribution.suffix!r}",
         "text encoder": shortened(distribution.encoder_fingerprint),
         "token length": f"{found.norms.min():.3f} to {found.norms.max():.3f}, median {found.norms.median():.3f}",
