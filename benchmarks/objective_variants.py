@@ -62,6 +62,7 @@ class Variant:
     agree: float = 0.0  # weight of: a random draw predicts what its picture's own prompt predicts
     rank: int = 0  # draws move along the so many strongest principal directions of the prompts; 0: along all
     limit: float = 0.0  # and no farther from the mean than so many times the prompts' median distance; 0: any
+    shell: bool = False  # every draw lies gamma times the prompts' median distance from the mean
     learned_as: str = ""  # another variant, whose learning this one draws from
     shaped_learning: bool = False  # rank and limit hold in learning too, not only for the draws of the finished file
     gammas: tuple[float, ...] = (0.5, 0.8, 1.0, 1.25, 1.5, 2.0)
@@ -77,19 +78,20 @@ class Variant:
         mu = hidden.mean(0)
         if self.draws == "diagonal":
             return mu + gamma * omega.to(mu) * hidden.std(0, correction=0)
-        weights = self.shaped(hidden, self.weights(omega.to(mu), gamma))
+        weights = self.shaped(hidden, self.weights(omega.to(mu), gamma), gamma)
         return mu + torch.einsum("bk,kld->bld", weights, hidden - mu)
 
     @torch.no_grad()
-    def shaped(self, hidden: Tensor, weights: Tensor) -> Tensor:
-        """Weights [B, K] brought into the strongest directions and within the limit."""
+    def shaped(self, hidden: Tensor, weights: Tensor, gamma: float = 1.0) -> Tensor:
+        """Weights [B, K] brought into the strongest directions and within the limit, or onto the shell."""
         deviation = (hidden - hidden.mean(0)).flatten(1)
         if self.rank:
             vectors = torch.linalg.eigh((deviation @ deviation.T).double()).eigenvectors[:, -self.rank :].to(weights)
             weights = weights @ vectors @ vectors.T
-        if self.limit:
-            farthest = self.limit * deviation.norm(dim=1).median()
-            weights = weights * (farthest / (weights @ deviation).norm(dim=1, keepdim=True)).clamp(max=1)
+        if self.limit or self.shell:
+            farthest = (gamma if self.shell else self.limit) * deviation.norm(dim=1).median()
+            scale = farthest / (weights @ deviation).norm(dim=1, keepdim=True).clamp(min=1e-9)
+            weights = weights * (scale if self.shell else scale.clamp(max=1))
         return weights
 
     def omega_shape(self, hidden: Tensor) -> tuple[int, ...]:
@@ -115,6 +117,7 @@ VARIANTS: dict[str, Variant] = {
     "limit": Variant(limit=1.0, learned_as="coupled"),
     "limit-0.8": Variant(limit=0.8, learned_as="coupled"),
     "limit-1.2": Variant(limit=1.2, learned_as="coupled"),
+    "shell": Variant(shell=True, learned_as="coupled"),
     "rank-12": Variant(rank=12, learned_as="coupled"),
     "rank-12-limit": Variant(rank=12, limit=1.0, learned_as="coupled"),
     "rank-8-limit": Variant(rank=8, limit=1.0, learned_as="coupled"),
