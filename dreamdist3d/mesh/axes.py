@@ -30,8 +30,10 @@ class Placement:
         return (to_gltf(world) - self.base) * self.scale
 
 
-def placement(vertices: np.ndarray, height: float | None = None) -> Placement:
+def placement(vertices: np.ndarray, height: float | None = None, metres: float = 1.0) -> Placement:
     """Centre [V, 3] world vertices in the ground plane and stand them on it, `height` metres tall if that is given.
+
+    Without a height, one unit is `metres` long.
 
     Raises:
         ValueError: a height is asked of something flat.
@@ -40,7 +42,7 @@ def placement(vertices: np.ndarray, height: float | None = None) -> Placement:
     low, high = points.min(axis=0), points.max(axis=0)
     base = np.array([(low[0] + high[0]) / 2, low[1], (low[2] + high[2]) / 2])
     if height is None:
-        return Placement(base)
+        return Placement(base, metres)
     if not high[1] > low[1]:
         raise ValueError("a flat mesh cannot be scaled to a height")
     return Placement(base, height / (high[1] - low[1]))

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ def pack_glb(
 ) -> bytes:
     """One mesh, one material, one node, as GLB bytes."""
     document = GlbDocument()
-    mesh = document.add_mesh(name, attributes, triangles, document.add_material(material))
+    mesh = document.add_mesh(name, attributes, [(triangles, document.add_material(material))])
     return document.pack([document.add_node(name, mesh)])
 
 
@@ -35,19 +36,20 @@ class GlbDocument:
         self,
         name: str,
         attributes: dict[str, np.ndarray],  # glTF name -> [V, C] float32 or uint16 (taken as normalised)
-        triangles: np.ndarray,  # [F, 3]
-        material: int | None = None,
+        primitives: Sequence[tuple[np.ndarray, int | None]],  # triangles [F, 3] and their material
     ) -> int:
-        """One mesh of one primitive. Each vertex row must be a multiple of 4 bytes; `POSITION` gets its bounds."""
+        """One mesh. Each vertex row must be a multiple of 4 bytes; `POSITION` gets its bounds."""
         accessors = {key: self._add_array(values, _VERTEX_DATA) for key, values in attributes.items()}
         position = attributes["POSITION"]
         bounds = {"min": position.min(0).tolist(), "max": position.max(0).tolist()}
         self._lists["accessors"][accessors["POSITION"]] |= bounds
-        indices = self._add_array(triangles.astype(np.uint32).reshape(-1, 1), _INDEX_DATA)
-        primitive: dict[str, Any] = {"attributes": accessors, "indices": indices}
-        if material is not None:
-            primitive["material"] = material
-        return self._add("meshes", {"name": name, "primitives": [primitive]})
+        entries = []
+        for triangles, material in primitives:
+            indices = self._add_array(triangles.astype(np.uint32).reshape(-1, 1), _INDEX_DATA)
+            entries.append({"attributes": accessors, "indices": indices})
+            if material is not None:
+                entries[-1]["material"] = material
+        return self._add("meshes", {"name": name, "primitives": entries})
 
     def add_material(self, material: dict[str, Any]) -> int:
         """A glTF material as it stands."""

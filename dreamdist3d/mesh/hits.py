@@ -10,6 +10,7 @@ from dreamdist3d.choices import Renderer
 from dreamdist3d.errors import UserError
 from dreamdist3d.lift.cameras import Cameras, rays
 
+_STEP = 1e-5  # behind a surface, in bounding box diagonals, where a ray goes on
 _Finder = Callable[[trimesh.Trimesh, Cameras, int], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
@@ -25,6 +26,10 @@ class Hits:
         """Where on the mesh: [N, 3]."""
         return np.einsum("nc,ncj->nj", self.weights, mesh.triangles[self.triangle])
 
+    def where(self, keep: np.ndarray) -> "Hits":
+        """Some of them, by mask."""
+        return Hits(self.pixel[keep], self.triangle[keep], self.weights[keep])
+
 
 def find_hits(mesh: trimesh.Trimesh, cameras: Cameras, size: int, renderer: Renderer = "embree") -> Hits:
     """One ray a pixel of B pictures [size, size].
@@ -33,6 +38,14 @@ def find_hits(mesh: trimesh.Trimesh, cameras: Cameras, size: int, renderer: Rend
         UserError: pytorch3d is asked for and not installed.
     """
     return Hits(*_finder(renderer)(mesh, cameras, size))
+
+
+def hits_behind(mesh: trimesh.Trimesh, cameras: Cameras, size: int, hits: Hits) -> Hits:
+    """What the rays of some pixels meet next, by embree."""
+    directions = rays(cameras, size, size)[1].reshape(-1, 3).numpy()[hits.pixel]
+    origins = hits.points(mesh) + directions * (_STEP * mesh.scale)
+    row, triangle, weights = _first(mesh, origins, directions)
+    return Hits(hits.pixel[row], triangle, weights)
 
 
 def require_renderer(renderer: Renderer) -> None:
@@ -51,7 +64,12 @@ def _finder(renderer: Renderer) -> _Finder:
 
 
 def _embree(mesh: trimesh.Trimesh, cameras: Cameras, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    origins, directions = (x.reshape(-1, 3).numpy() for x in rays(cameras, size, size))
+    return _first(mesh, *(x.reshape(-1, 3).numpy() for x in rays(cameras, size, size)))
+
+
+def _first(
+    mesh: trimesh.Trimesh, origins: np.ndarray, directions: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     first = mesh.ray.intersects_first(origins, directions)  # its tree of boxes is built once for a mesh
     pixel = (first >= 0).nonzero()[0]
     triangle, origin, direction = first[pixel], origins[pixel], directions[pixel]

@@ -8,13 +8,15 @@ import trimesh
 
 from dreamdist3d.choices import Renderer
 from dreamdist3d.lift.cameras import Cameras, rays
-from dreamdist3d.mesh.hits import Hits, find_hits
-from dreamdist3d.mesh.painted import Painted, of_each, paint_on
+from dreamdist3d.mesh.hits import Hits, find_hits, hits_behind
+from dreamdist3d.mesh.painted import Painted, of_each, rgba_on
 
 # Mostly ambient: who looks at the picture should see shape and colour, not where a lamp stood.
 _AMBIENT, _HEADLIGHT = 0.85, 0.15
 # A lamp over the viewer's left shoulder under a bright sky.
 _LAMP, _SKY, _GROUND = 0.38, 0.66, 0.45
+# Surfaces seen through one another are followed until so little passes, or there are so many.
+_OPAQUE, _LAYERS = 1.0 / 256.0, 16
 
 
 @dataclass(frozen=True)
@@ -74,19 +76,35 @@ def render(
         UserError: the renderer is not installed.
     """
     fine, views = size * supersample, len(cameras.c2w)
-    whole = joined(parts)
+    whole, clear = joined(parts), any(part.material.alpha_mode != "OPAQUE" for part in parts)
     behind = np.broadcast_to(background, (views, fine, fine, 3))
     rgb, alpha = np.empty((views, size, size, 3), np.uint8), np.empty((views, size, size))
     for view in range(views):
         camera, image = cameras.at([view]), behind[view].reshape(-1, 3).astype(np.float64)
-        hits = find_hits(whole, camera, fine, renderer)
-        color = paint_on(parts, hits.triangle, hits.weights) * light(_seen(parts, whole, hits, camera, fine))
-        image[hits.pixel] = color.clip(0.0, 1.0)
-        cover = np.zeros(len(image))
-        cover[hits.pixel] = 1.0
+        passed, hits = np.ones(len(image)), find_hits(whole, camera, fine, renderer)
+        shown = np.zeros_like(image)
+        for _ in range(_LAYERS if clear else 1):
+            rgba = _visible(parts, hits) if clear else rgba_on(parts, hits.triangle, hits.weights)
+            color = (rgba[:, :3] * light(_seen(parts, whole, hits, camera, fine))).clip(0.0, 1.0)
+            shown[hits.pixel] += (passed[hits.pixel] * rgba[:, 3])[:, None] * color
+            passed[hits.pixel] *= 1.0 - rgba[:, 3]
+            more = passed[hits.pixel] > _OPAQUE
+            if not more.any():
+                break
+            hits = hits_behind(whole, camera, fine, hits.where(more))
+        image, cover = shown + passed[:, None] * image, 1.0 - passed
         rgb[view] = np.round(255.0 * _binned(image.reshape(fine, fine, 3), supersample))
         alpha[view] = _binned(cover.reshape(fine, fine), supersample)
     return Pictures(rgb, alpha)
+
+
+def _visible(parts: Sequence[Painted], hits: Hits) -> np.ndarray:
+    """Colours and how much of what lies behind they hide, [N, 4]: masks hide all or nothing."""
+    rgba = rgba_on(parts, hits.triangle, hits.weights)
+    for part, mine, _ in of_each(parts, hits.triangle):
+        if part.material.alpha_mode == "MASK":
+            rgba[mine, 3] = rgba[mine, 3] >= part.material.alpha_cutoff
+    return rgba
 
 
 def _binned(image: np.ndarray, factor: int) -> np.ndarray:

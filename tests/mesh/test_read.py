@@ -96,11 +96,11 @@ def test_each_mesh_keeps_its_own_paint_where_its_scene_places_it(tmp_path: Path)
 
 
 def test_files_that_hold_no_mesh_are_one_line(tmp_path: Path):
-    for name, match in [("scene.fbx", "is none of .glb, .obj, .ply"), ("gone.glb", "does not exist")]:
+    for name, match in [("scene.fbx", "is none of .glb, .gltf, .obj, .ply"), ("gone.glb", "does not exist")]:
         if "gone" not in name:
             (tmp_path / name).write_text("x")
         with pytest.raises(UserError, match=match):
             read_painted(tmp_path / name)
     trimesh.PointCloud([[0, 0, 0], [1, 1, 1]]).export(tmp_path / "points.ply")
-    with pytest.raises(UserError, match="holds no triangles"):
+    with pytest.raises(UserError, match="2 points and no triangles"):
         read_painted(tmp_path / "points.ply")

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import trimesh
 
 from dreamdist3d.errors import UserError
@@ -20,12 +21,15 @@ from dreamdist3d.mesh.package.record import RECORD_NAME, asset_record
 from dreamdist3d.mesh.package.settings import PackageSettings
 from dreamdist3d.mesh.package.source import AssetSource
 from dreamdist3d.mesh.quality import MeshQuality, measure_quality
+from dreamdist3d.mesh.shading import CREASE_DEG, carried_over
 from dreamdist3d.mesh.simplify import simplify
 from dreamdist3d.mesh.texture import TexturedMesh, simplified_levels, texture_mesh
 from dreamdist3d.mesh.texture.tangents import vertex_tangents
+from dreamdist3d.mesh.write import unit_normals
 
 # Hulls and quality are begun beside the texture, which waits for xatlas, and only waited for in their phases.
 PHASES = ("simplify", "texture", "levels", "hulls", "quality", "pictures", "files")
+_WORTH = 0.9  # a level with more than this share of the triangles of the one before is none
 
 
 @dataclass(frozen=True)
@@ -52,15 +56,16 @@ def export_asset(
     """
     ensure_folder(folder)
     begins("simplify")
-    solid = simplify(source.surface, settings.triangles)
-    place = _place(source.name, solid, settings)
+    shaded = source.shaded(settings.crease_deg)
+    solid, textured = _simplified(source, shaded, settings)
+    place = _place(source, solid, settings)
     with ThreadPoolExecutor(2) as beside:
         cutting = beside.submit(_hulls, solid, settings)
         measuring = beside.submit(measure_quality, _placed(solid, place), _placed(source.surface, place))
         begins("texture")
-        first = texture_mesh(solid, source.color_at, settings.texture, dense=source.surface)
+        first = texture_mesh(textured, source.color_at, settings.texture, dense=shaded)
         begins("levels")
-        levels = (first, *simplified_levels(first, settings.ratios))
+        levels = _worth_writing((first, *simplified_levels(first, settings.ratios)))
         begins("hulls")
         hulls = cutting.result()
         begins("quality")
@@ -85,11 +90,36 @@ def _hulls(solid: trimesh.Trimesh, settings: PackageSettings) -> Hulls:
     return convex_hulls(solid, settings.hulls, settings.hull_seconds) if settings.hulls else Hulls(())
 
 
-def _place(name: str, solid: trimesh.Trimesh, settings: PackageSettings) -> Placement:
+def _simplified(
+    source: AssetSource, shaded: trimesh.Trimesh, settings: PackageSettings
+) -> tuple[trimesh.Trimesh, trimesh.Trimesh]:
+    """The mesh within the budget, its vertices welded, and the same one split at hard edges."""
+    solid = simplify(source.surface, settings.triangles)
+    if solid is source.surface:
+        return solid, shaded
+    if shaded is source.surface:
+        return solid, solid
+    return solid, carried_over(solid, shaded, settings.crease_deg or CREASE_DEG)
+
+
+def _worth_writing(levels: tuple[TexturedMesh, ...]) -> tuple[TexturedMesh, ...]:
+    """Without levels that hardly differ from the one before: an engine would switch between equals."""
+    kept = list(levels[:1])
+    for number, level in enumerate(levels[1:], 1):
+        if len(level.faces) > _WORTH * len(kept[-1].faces):
+            count = len(levels) - number
+            line = f"{count} of {len(levels)} levels left out: {len(kept[-1].faces)} triangles can hardly get fewer."
+            kept[-1] = replace(kept[-1], warnings=(*kept[-1].warnings, line))
+            break
+        kept.append(level)
+    return tuple(kept)
+
+
+def _place(source: AssetSource, solid: trimesh.Trimesh, settings: PackageSettings) -> Placement:
     try:
-        return placement(solid.vertices, settings.height_m)
+        return placement(solid.vertices, settings.height_m, source.metres)
     except ValueError as error:
-        raise UserError(f"{name}: {error}; leave the height out.") from error
+        raise UserError(f"{source.name}: {error}; leave the height out.") from error
 
 
 def _package(
@@ -100,20 +130,23 @@ def _package(
     node = node_name(name, settings.preset)
     return Package(
         name,
-        tuple(_level(level, level_name(node, number), place) for number, level in enumerate(levels)),
+        tuple(_level(level, level_name(node, number), place, source) for number, level in enumerate(levels)),
         tuple(
             Part(preset.hull.format(name=node, number=number), place.points(hull.vertices), hull.faces)
             for number, hull in enumerate(hulls.meshes)
         ),
         levels[0].maps,
+        source.materials,
     )
 
 
-def _level(level: TexturedMesh, name: str, place: Placement) -> Part:
-    vertices, normals = place.points(level.vertices), to_gltf(level.normals)
+def _level(level: TexturedMesh, name: str, place: Placement, source: AssetSource) -> Part:
+    vertices, normals = to_gltf(level.vertices), unit_normals(to_gltf(level.normals)).astype(np.float64)
     has_normal_map = level.maps.normal is not None
+    # Before the scale in metres, which may be tiny, and after the normals' fallback, to which they stand upright.
     tangents = vertex_tangents(vertices, level.faces, normals, level.uv) if has_normal_map else None
-    return Part(name, vertices, level.faces, normals, level.uv, tangents)
+    kinds = source.material_at(level.vertices[level.faces].mean(axis=1)) if len(source.materials) > 1 else None
+    return Part(name, place.points(level.vertices), level.faces, normals, level.uv, tangents, kinds)
 
 
 def _placed(mesh: trimesh.Trimesh, place: Placement) -> trimesh.Trimesh:

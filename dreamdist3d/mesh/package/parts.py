@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 from PIL import Image
 
+from dreamdist3d.mesh.painted import Material
 from dreamdist3d.mesh.texture import TextureMaps
 
 
@@ -20,6 +21,13 @@ class Part:
     normals: np.ndarray | None = None  # [V, 3], unit
     uv: np.ndarray | None = None  # [V, 2], origin top left
     tangents: np.ndarray | None = None  # [V, 4], unit, and the handedness
+    kinds: np.ndarray | None = None  # [F], which of the package's materials; None: all the first
+
+    def faces_by_material(self) -> list[tuple[int, np.ndarray]]:
+        """The materials in use, each with its faces."""
+        if self.kinds is None:
+            return [(0, self.faces)]
+        return [(int(kind), self.faces[self.kinds == kind]) for kind in np.unique(self.kinds)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +38,14 @@ class Package:
         name: a safe name, which all files begin with.
         levels: LOD0 and on; they share one texture.
         hulls: convex, for collisions; may be empty.
+        materials: at least one; all use the same maps.
     """
 
     name: str
     levels: tuple[Part, ...]
     hulls: tuple[Part, ...]
     maps: TextureMaps
+    materials: tuple[Material, ...] = (Material(),)
 
     @cached_property
     def images(self) -> dict[str, bytes]:

@@ -37,15 +37,19 @@ def turntable(package: Package, renderer: Renderer) -> bytes:
 
 def _pictures(package: Package, azimuths: list[float], size: int, renderer: Renderer) -> list[Image.Image]:
     level = package.levels[0]
-    painted = Painted(
-        to_world(level.vertices),
-        level.faces,
-        uv=level.uv,
-        texture=package.maps.albedo,
-        normals=to_world(level.normals),
-    )
+    painted = [
+        Painted(
+            to_world(level.vertices),
+            faces,
+            uv=level.uv,
+            texture=package.maps.albedo,
+            normals=to_world(level.normals),
+            material=package.materials[kind],
+        )
+        for kind, faces in level.faces_by_material()
+    ]
     rows = [[azimuth, _ELEVATION_DEG, _DISTANCE, _FOV_DEG] for azimuth in azimuths]
     cameras = orbit(*torch.tensor(rows, dtype=torch.float64).T)
-    parts = framed([painted], _RADIUS)
+    parts = framed(painted, _RADIUS)
     seen = render(parts, cameras, size, light=studio, supersample=_SUPERSAMPLE, renderer=renderer)
     return [Image.fromarray(picture) for picture in seen.rgb]

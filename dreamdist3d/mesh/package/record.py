@@ -39,9 +39,15 @@ def asset_record(
             {"name": level.name, "triangles": len(level.faces), "vertices": len(level.vertices)}
             for level in package.levels
         ],
-        "texture": {"size": len(package.maps.albedo), "maps": list(package.images)},
+        "texture": {
+            "size": len(package.maps.albedo),
+            "maps": list(package.images),
+            "used": round(float(package.maps.mask.mean()), 4),  # the share of texels that lie in a chart
+        },
+        "materials": [asdict(material) for material in package.materials],
         "collision": [{"name": hull.name, "triangles": len(hull.faces)} for hull in package.hulls],
         "quality": asdict(quality),
+        "not_followed": list(source.not_followed),
         "warnings": list(warnings),
         "files": sorted(files),
     }

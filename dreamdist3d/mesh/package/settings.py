@@ -22,6 +22,8 @@ class PackageSettings:
         triangles: of LOD0; every further level has half as many.
         lods: how many levels, LOD0 included.
         hulls: the most convex collision hulls; 0 writes none.
+        crease_deg: edges whose triangles meet at more than this are hard; None takes the source's own normals, and 30
+            where it has none.
         hull_seconds: how long the convex decomposition may take before one hull around all is used instead.
         renderer: what the preview and the turntable are rendered with.
         texture: the texture that all levels share.
@@ -37,6 +39,7 @@ class PackageSettings:
     lods: int = 4
     hulls: int = 16
     hull_seconds: float = 60.0
+    crease_deg: float | None = None
     renderer: Renderer = "embree"
     texture: TextureSettings = field(default_factory=TextureSettings)
 
@@ -47,6 +50,8 @@ class PackageSettings:
         _check(self.triangles >= 100, "triangles", self.triangles, "at least 100")
         _check(1 <= self.lods <= 8, "lods", self.lods, "between 1 and 8")
         _check(0 <= self.hulls <= 64, "hulls", self.hulls, "between 0 and 64")
+        in_range = self.crease_deg is None or 0 <= self.crease_deg <= 180
+        _check(in_range, "crease_deg", self.crease_deg, "between 0 and 180")
         _check(self.hull_seconds > 0, "hull_seconds", self.hull_seconds, "above 0")
 
     @property

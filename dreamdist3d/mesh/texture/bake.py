@@ -130,7 +130,7 @@ def bake_albedo(
     color_at: ColorFunction,
     supersample: int,
 ) -> np.ndarray:
-    """sRGB uint8 [N, 3] for the texels.
+    """sRGB uint8 [N, 3] or, where the source has opacity, [N, 4] for the texels.
 
     One sample each; where neighbours differ, supersample^2 of them are averaged in linear light.
     Samples past the border of a chart land on the surface beyond, so both sides of a seam agree.
@@ -146,16 +146,20 @@ def bake_albedo(
     if supersample > 1:
         rows = _uneven(albedo, texels, layout.size).nonzero()[0]
         grid = (np.arange(supersample) + 0.5) / supersample - 0.5
-        albedo[rows] = linear_to_srgb(
-            sum(srgb_to_linear(colors(rows, (x, y))) for x in grid for y in grid) / grid.size**2
-        )
+        light = sum(_linear(colors(rows, (x, y))) for x in grid for y in grid) / grid.size**2
+        albedo[rows] = np.concatenate([linear_to_srgb(light[:, :3]), light[:, 3:]], axis=1)
     return np.round(255.0 * albedo.clip(0.0, 1.0)).astype(np.uint8)
+
+
+def _linear(colors: np.ndarray) -> np.ndarray:
+    """sRGB [N, 3 or 4] in linear light; opacity is linear already."""
+    return np.concatenate([srgb_to_linear(colors[:, :3]), colors[:, 3:]], axis=1)
 
 
 def _uneven(albedo: np.ndarray, texels: Texels, size: int) -> np.ndarray:
     """Which texels differ from their neighbours in the texture: bool [N]."""
-    image = np.zeros((size * size, 3), dtype=np.float32)
+    image = np.zeros((size * size, albedo.shape[1]), dtype=np.float32)
     image[texels.index] = albedo
-    image = dilate(image.reshape(size, size, 3), texels.mask(size))
+    image = dilate(image.reshape(size, size, -1), texels.mask(size))
     spread = maximum_filter(image, size=(3, 3, 1)) - minimum_filter(image, size=(3, 3, 1))
     return spread.max(axis=2).reshape(-1)[texels.index] > _CONTRAST

@@ -95,6 +95,7 @@ def test_the_record_says_what_there_is(unity: Path):
     assert record["height_m"] == pytest.approx(10.0) and record["bounds"][0][1] == pytest.approx(0.0)
     assert {*record["files"], "asset.json"} == {path.name for path in unity.iterdir()}
     assert record["levels"][0]["triangles"] <= 2000 and record["levels"][1]["triangles"] <= 1100
+    assert 0.3 < record["texture"].pop("used") < 1.0
     assert record["texture"] == {"size": 256, "maps": ["albedo", "normal", "occlusion"]}
     assert record["quality"]["watertight"] and record["quality"]["genus"] == 0
     # In metres: the F has 7 + 3 cells of 2 m.

@@ -1,12 +1,14 @@
 """Packages as GLB files."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from dreamdist3d.mesh.glb import GlbDocument
 from dreamdist3d.mesh.package.parts import Package, Part
 from dreamdist3d.mesh.package.presets import level_name
+from dreamdist3d.mesh.painted import Material
 from dreamdist3d.mesh.write import unit_normals
 
 ROUGHNESS = 0.9
@@ -20,9 +22,9 @@ def glb_files(package: Package, hulls_inside: bool) -> dict[str, bytes]:
     images = package.images
     shared = {kind: package.image_name(kind) for kind in images}
     first, *further = package.levels
-    files = {f"{package.name}.glb": _pack([first], package.hulls if hulls_inside else (), images)}
+    files = {f"{package.name}.glb": _pack([first], package.hulls if hulls_inside else (), images, package.materials)}
     for number, level in enumerate(further, 1):
-        files[f"{level_name(package.name, number)}.glb"] = _pack([level], (), shared)
+        files[f"{level_name(package.name, number)}.glb"] = _pack([level], (), shared, package.materials)
     if package.hulls and not hulls_inside:
         files[f"{package.name}_collision.glb"] = _pack([], package.hulls, {})
     if further:
@@ -30,27 +32,43 @@ def glb_files(package: Package, hulls_inside: bool) -> dict[str, bytes]:
     return files
 
 
-def _pack(levels: Sequence[Part], hulls: Sequence[Part], images: Mapping[str, bytes | str]) -> bytes:
+def _pack(
+    levels: Sequence[Part],
+    hulls: Sequence[Part],
+    images: Mapping[str, bytes | str],
+    materials: Sequence[Material] = (),
+) -> bytes:
     document = GlbDocument()
-    material = document.add_material(_material(document, images)) if levels else None
+    textures = {kind: {"index": document.add_texture(image)} for kind, image in images.items()} if levels else {}
+    numbers: dict[int, int] = {}
     roots = []
     for part in (*levels, *hulls):
-        mesh = document.add_mesh(part.name, _attributes(part), part.faces, material if part.uv is not None else None)
-        roots.append(document.add_node(part.name, mesh))
+        primitives: list[tuple[np.ndarray, int | None]] = [(part.faces, None)]
+        if part.uv is not None:
+            for kind, _ in part.faces_by_material():
+                if kind not in numbers:
+                    numbers[kind] = document.add_material(_material(textures, materials[kind]))
+            primitives = [(faces, numbers[kind]) for kind, faces in part.faces_by_material()]
+        roots.append(document.add_node(part.name, document.add_mesh(part.name, _attributes(part), primitives)))
     return document.pack(roots)
 
 
-def _material(document: GlbDocument, images: Mapping[str, bytes | str]) -> dict:
-    textures = {kind: {"index": document.add_texture(image)} for kind, image in images.items()}
-    material = {
-        "name": "baked",
+def _material(textures: Mapping[str, dict[str, int]], kind: Material) -> dict[str, Any]:
+    material: dict[str, Any] = {
+        "name": "baked" if kind.alpha_mode == "OPAQUE" else f"baked {kind.alpha_mode.lower()}",
         "pbrMetallicRoughness": {
             "baseColorTexture": textures["albedo"],
             "metallicFactor": 0.0,
             "roughnessFactor": ROUGHNESS,
         },
     }
-    return material | {f"{kind}Texture": textures[kind] for kind in ("normal", "occlusion") if kind in textures}
+    if kind.alpha_mode != "OPAQUE":
+        material["alphaMode"] = kind.alpha_mode
+    if kind.alpha_mode == "MASK":
+        material["alphaCutoff"] = kind.alpha_cutoff
+    if kind.double_sided:
+        material["doubleSided"] = True
+    return material | {f"{name}Texture": textures[name] for name in ("normal", "occlusion") if name in textures}
 
 
 def _attributes(part: Part) -> dict[str, np.ndarray]:

@@ -28,11 +28,19 @@ def obj_files(package: Package, levels_inside: bool) -> dict[str, bytes]:
 
 def _material(package: Package, images: dict[str, bytes]) -> str:
     """Pm, Pr and norm are the metallic-roughness extension, which not every reader knows."""
-    lines = ["newmtl baked", "Ka 0 0 0", "Kd 1 1 1", "Ks 0 0 0", "d 1", "illum 1", "Pm 0", f"Pr {ROUGHNESS}"]
-    lines.append(f"map_Kd {package.image_name('albedo')}")
-    if "normal" in images:
-        lines.append(f"norm {package.image_name('normal')}")
+    lines = []
+    for number, material in enumerate(package.materials):
+        lines += [f"newmtl {_name(number)}", "Ka 0 0 0", "Kd 1 1 1", "Ks 0 0 0", "d 1", "illum 1", "Pm 0"]
+        lines += [f"Pr {ROUGHNESS}", f"map_Kd {package.image_name('albedo')}"]
+        if material.alpha_mode != "OPAQUE":
+            lines.append(f"map_d {package.image_name('albedo')}")
+        if "normal" in images:
+            lines.append(f"norm {package.image_name('normal')}")
     return "\n".join(lines) + "\n"
+
+
+def _name(material: int) -> str:
+    return f"baked_{material}" if material else "baked"
 
 
 def _objects(parts: Sequence[Part], material: str | None) -> str:
@@ -43,9 +51,10 @@ def _objects(parts: Sequence[Part], material: str | None) -> str:
         corner = "%d"
         if part.uv is not None:
             blocks += [_rows("vt", part.uv * [1.0, -1.0] + [0.0, 1.0], "%.7g"), _rows("vn", part.normals, "%.5g")]
-            blocks.append("usemtl baked")
             corner = "%d/%d/%d"
-        blocks += [_faces(part.faces + start, corner)]
+        for kind, faces in part.faces_by_material():
+            blocks += [f"usemtl {_name(kind)}"] if part.uv is not None else []
+            blocks += [_faces(faces + start, corner)]
         start += len(part.vertices)
     return "\n".join(blocks) + "\n"
 

@@ -1,6 +1,7 @@
 """Packages as USDZ files, by Pixar's usd-core."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from dreamdist3d.errors import UserError
 from dreamdist3d.mesh.package.formats.glb import ROUGHNESS
 from dreamdist3d.mesh.package.parts import Package, Part
+from dreamdist3d.mesh.painted import Material
 
 try:
     from pxr import Gf, Sdf, Tf, Usd, UsdGeom, UsdShade, UsdUtils, Vt
@@ -29,7 +31,9 @@ def usdz_files(package: Package) -> dict[str, bytes]:
         root = UsdGeom.Xform.Define(stage, f"/{Tf.MakeValidIdentifier(package.name)}")
         stage.SetDefaultPrim(root.GetPrim())
         mesh = _mesh(stage, root.GetPath(), package.levels[0])
-        material = _material(stage, root.GetPath(), {kind: f"./{package.image_name(kind)}" for kind in images})
+        mesh.CreateDoubleSidedAttr(any(kind.double_sided for kind in package.materials))
+        files = {kind: f"./{package.image_name(kind)}" for kind in images}
+        material = _material(stage, root.GetPath(), files, package.materials)
         UsdShade.MaterialBindingAPI.Apply(mesh.GetPrim()).Bind(material)
         stage.Save()
         target = path.with_suffix(".usdz")
@@ -53,7 +57,8 @@ def _mesh(stage: Any, root: Any, part: Part) -> Any:
     return mesh
 
 
-def _material(stage: Any, root: Any, images: dict[str, str]) -> Any:
+def _material(stage: Any, root: Any, images: dict[str, str], materials: Sequence[Material]) -> Any:
+    """One for the whole mesh: where it is opaque, its texture says so."""
     material = UsdShade.Material.Define(stage, root.AppendChild("baked"))
     reader = _shader(stage, material, "uv", "UsdPrimvarReader_float2")
     reader.CreateInput("varname", Sdf.ValueTypeNames.String).Set("st")
@@ -68,6 +73,12 @@ def _material(stage: Any, root: Any, images: dict[str, str]) -> Any:
         texture = _texture(stage, material, kind, file, place)
         value = texture.CreateOutput(channels, getattr(Sdf.ValueTypeNames, kind_out))
         surface.CreateInput(slot, getattr(Sdf.ValueTypeNames, kind_in)).ConnectToSource(value)
+        if kind == "albedo" and (clear := [m for m in materials if m.alpha_mode != "OPAQUE"]):
+            opacity = texture.CreateOutput("a", Sdf.ValueTypeNames.Float)
+            surface.CreateInput("opacity", Sdf.ValueTypeNames.Float).ConnectToSource(opacity)
+            if all(m.alpha_mode == "MASK" for m in clear):
+                cutoff = min(m.alpha_cutoff for m in clear)
+                surface.CreateInput("opacityThreshold", Sdf.ValueTypeNames.Float).Set(cutoff)
     material.CreateSurfaceOutput().ConnectToSource(surface.CreateOutput("surface", Sdf.ValueTypeNames.Token))
     return material
 

@@ -1,0 +1,1 @@
+"""Readers of mesh files as other programs write them: glTF, OBJ, PLY."""
