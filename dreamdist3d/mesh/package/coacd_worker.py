@@ -24,6 +24,7 @@ def main(source: str, target: str) -> None:
         mcts_iterations=_ITERATIONS,
         mcts_max_depth=_DEPTH,
         resolution=_SAMPLES,
+        preprocess_mode="off",  # what comes is closed
         seed=0,
     )
     np.savez(target, **{str(number): vertices for number, (vertices, _) in enumerate(parts)})

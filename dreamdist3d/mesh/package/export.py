@@ -55,6 +55,30 @@ def export_asset(
             has no height to scale, or a format or the renderer needs a package that is not installed.
     """
     ensure_folder(folder)
+    return write_asset(bake_asset(source, settings, begins), folder, settings, begins)
+
+
+@dataclass(frozen=True, eq=False)
+class BakedAsset:
+    """All that costs time, before an engine's names and formats; it can be written for several."""
+
+    source: AssetSource
+    levels: tuple[TexturedMesh, ...]
+    hulls: Hulls
+    place: Placement
+    quality: MeshQuality
+    pictures: dict[str, bytes]  # by file name
+
+
+def bake_asset(
+    source: AssetSource, settings: PackageSettings, begins: Callable[[str], None] = lambda phase: None
+) -> BakedAsset:
+    """Simplify, texture, thin out, cut and picture; of the settings, preset and formats do not matter here.
+
+    Raises:
+        UserError: the texture is too small for the mesh, the mesh is flat and has no height to scale, or the renderer
+            is not installed.
+    """
     begins("simplify")
     shaded = source.shaded(settings.crease_deg)
     solid, textured = _simplified(source, shaded, settings)
@@ -70,18 +94,30 @@ def export_asset(
         hulls = cutting.result()
         begins("quality")
         quality = measuring.result()
-    package = _package(source, levels, hulls, place, settings)
     begins("pictures")
+    baked = BakedAsset(source, levels, hulls, place, quality, {})
+    package = _package(baked, settings)
     pictures = {
         "preview.png": preview(package, settings.renderer),
         "turntable.webp": turntable(package, settings.renderer),
     }
+    return replace(baked, pictures=pictures)
+
+
+def write_asset(
+    baked: BakedAsset, folder: Path, settings: PackageSettings, begins: Callable[[str], None] = lambda phase: None
+) -> ExportedAsset:
+    """Write what was baked into `folder`, as the preset wants it; see `export_asset`."""
+    package = _package(baked, settings)
     begins("files")
-    files = mesh_files(package, settings) | pictures
+    files = mesh_files(package, settings) | baked.pictures
     for name, content in files.items():
         write_atomic(folder / name, lambda path, content=content: path.write_bytes(content))
-    warnings = [*_shape_warnings(quality, settings), *(w for level in levels for w in level.warnings), *hulls.warnings]
-    record = asset_record(source, package, quality, settings, list(files), warnings)
+    of_levels = [warning for level in baked.levels for warning in level.warnings]
+    warnings = [*_shape_warnings(baked.quality, settings), *of_levels, *baked.hulls.warnings]
+    record = asset_record(
+        baked.source, package, baked.quality, settings, list(files), warnings + [*baked.hulls.warnings]
+    )
     write_json(folder / RECORD_NAME, record)
     return ExportedAsset(folder, record)
 
@@ -122,20 +158,19 @@ def _place(source: AssetSource, solid: trimesh.Trimesh, settings: PackageSetting
         raise UserError(f"{source.name}: {error}; leave the height out.") from error
 
 
-def _package(
-    source: AssetSource, levels: tuple[TexturedMesh, ...], hulls: Hulls, place: Placement, settings: PackageSettings
-) -> Package:
+def _package(baked: BakedAsset, settings: PackageSettings) -> Package:
     """All parts where the files hold them, moved alike."""
+    source, place = baked.source, baked.place
     name, preset = safe_name(source.name), PRESETS[settings.preset]
     node = node_name(name, settings.preset)
     return Package(
         name,
-        tuple(_level(level, level_name(node, number), place, source) for number, level in enumerate(levels)),
+        tuple(_level(level, level_name(node, number), place, source) for number, level in enumerate(baked.levels)),
         tuple(
             Part(preset.hull.format(name=node, number=number), place.points(hull.vertices), hull.faces)
-            for number, hull in enumerate(hulls.meshes)
+            for number, hull in enumerate(baked.hulls.meshes)
         ),
-        levels[0].maps,
+        baked.levels[0].maps,
         source.materials,
     )
 

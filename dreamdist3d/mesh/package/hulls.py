@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import trimesh
+from scipy.ndimage import binary_dilation
 from scipy.spatial import ConvexHull, HalfspaceIntersection, QhullError
 
 from dreamdist3d.mesh.simplify import simplify
+from dreamdist3d.mesh.surface import closed_surface
 
 _WORKER = Path(__file__).with_name("coacd_worker.py")
 # The decomposition sees this many triangles: its time grows faster than their number, and hulls are coarse anyway.
@@ -18,6 +20,9 @@ _TRIANGLES = 1000
 # A polytope of n planes has at most 2n - 4 corners and 4n - 12 triangles: 40 planes stay below the 255 that
 # Unity's convex colliders take.
 _PLANES = 40
+_VOXELS = 40  # along the largest extent of the stand-in for an open mesh
+_SEAL = 0.15  # openings up to this share of it are closed, and what lies behind them counts as solid
+_MOST_POINTS = 100_000
 _TOLERANCE = 0.01  # how far a simplified hull may stand off its part, relative to the mesh
 
 
@@ -35,23 +40,28 @@ def convex_hulls(mesh: trimesh.Trimesh, most: int, seconds: float) -> Hulls:
     The parts are coacd's (Wei et al. 2022); where it fails or takes longer than `seconds`, one hull around
     everything, with a warning.
     """
-    try:
-        parts, warnings = _decomposed(mesh, most, seconds), ()
-    except subprocess.TimeoutExpired:
-        parts, warnings = [mesh.vertices], (f"coacd took longer than {seconds:g} s; one hull covers all.",)
-    except _Failed as error:
-        parts, warnings = [mesh.vertices], (f"coacd failed ({error}); one hull covers all.",)
+    points = mesh.vertices.view(np.ndarray)
     slack = _TOLERANCE * float(mesh.extents.max())
-    return Hulls(tuple(_simple_hull(part, slack) for part in _covering(parts, mesh.vertices)), warnings)
+    try:
+        parts, swollen = _decomposed(mesh, most, seconds)
+    except subprocess.TimeoutExpired:
+        return Hulls((_simple_hull(points, slack),), (f"coacd took longer than {seconds:g} s; one hull covers all.",))
+    except _Failed as error:
+        return Hulls((_simple_hull(points, slack),), (f"coacd failed ({error}); one hull covers all.",))
+    if swollen:
+        points = np.concatenate([points, _surface_points(mesh)])
+    return Hulls(tuple(_simple_hull(part, slack) for part in _covering(parts, points, swollen)))
 
 
 class _Failed(Exception):
     """coacd gave no parts; the reason, in a few words."""
 
 
-def _decomposed(mesh: trimesh.Trimesh, most: int, seconds: float) -> list[np.ndarray]:
-    """The vertices of each part."""
-    coarse = simplify(mesh, _TRIANGLES)
+def _decomposed(mesh: trimesh.Trimesh, most: int, seconds: float) -> tuple[list[np.ndarray], bool]:
+    """The vertices of each part, and whether they stand off the mesh, having been cut from a closed stand-in."""
+    coarse, swollen = simplify(mesh, _TRIANGLES), False
+    if not coarse.is_watertight:
+        coarse, swollen = simplify(_closed(mesh), _TRIANGLES), True
     with tempfile.TemporaryDirectory(prefix="hulls-") as folder:
         source, target = Path(folder, "mesh.npz"), Path(folder, "parts.npz")
         np.savez(source, vertices=coarse.vertices, faces=coarse.faces, most=most)
@@ -64,14 +74,36 @@ def _decomposed(mesh: trimesh.Trimesh, most: int, seconds: float) -> list[np.nda
             parts = [result[key] for key in result]
     if not parts or not all(np.isfinite(part).all() for part in parts):
         raise _Failed("no parts")
-    return parts
+    return parts, swollen
 
 
-def _covering(parts: list[np.ndarray], vertices: np.ndarray) -> list[np.ndarray]:
-    """The parts with every vertex of the mesh added to the one that it lies in or next to."""
-    outside = np.stack([_distance(_hull(part), vertices) for part in parts])  # [P, V]
+def _closed(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
+    """A closed stand-in for an open mesh: every voxel that its surface goes through, and what they enclose.
+
+    coacd makes one too, but a fine one, over which its search takes minutes.
+    """
+    middle, radius = mesh.bounds.mean(axis=0), float(mesh.extents.max()) * (0.5 + 2.0 / _VOXELS)
+    cell = ((_surface_points(mesh) - middle + radius) * (_VOXELS / (2.0 * radius))).astype(int).clip(0, _VOXELS - 1)
+    grid = np.zeros((_VOXELS,) * 3)
+    grid[tuple(cell.T)] = 1.0
+    stand_in = closed_surface(binary_dilation(grid > 0).astype(float), radius, 0.5, 0.6, _SEAL)
+    return stand_in.apply_translation(middle)
+
+
+def _surface_points(mesh: trimesh.Trimesh) -> np.ndarray:
+    """Points [N, 3] on the surface, some to every voxel of the stand-in that it goes through."""
+    spacing = float(mesh.extents.max()) / _VOXELS / 2.0
+    count = int(np.clip(4.0 * mesh.area / spacing**2, 1000, _MOST_POINTS))
+    return trimesh.sample.sample_surface(mesh, count, seed=0)[0]
+
+
+def _covering(parts: list[np.ndarray], points: np.ndarray, swollen: bool) -> list[np.ndarray]:
+    """The parts with every point of the mesh added to the one that it lies in or next to; swollen ones give way."""
+    outside = np.stack([_distance(_hull(part), points) for part in parts])  # [P, N]
     owner = outside.argmin(axis=0)
-    return [np.concatenate([part, vertices[owner == number]]) for number, part in enumerate(parts)]
+    if swollen:
+        return [points[owner == number] for number in np.unique(owner)]
+    return [np.concatenate([part, points[owner == number]]) for number, part in enumerate(parts)]
 
 
 def _simple_hull(points: np.ndarray, slack: float) -> trimesh.Trimesh:

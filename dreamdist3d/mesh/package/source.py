@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import trimesh
 
-from dreamdist3d.errors import UserError
 from dreamdist3d.mesh.axes import to_world
 from dreamdist3d.mesh.nearest import nearest_on
 from dreamdist3d.mesh.painted import Material, Painted
@@ -87,10 +86,10 @@ def file_source(path: Path) -> AssetSource:
     """
     file = read_file(path)
     parts = [part.moved(to_world(part.vertices), _turned(part.normals)) for part in file.parts]
-    parts, metres = _normalised(parts)
     surface = repair(joined(parts))
-    if not len(surface.faces):
-        raise UserError(f"{path} holds only triangles without area; export it again.")
+    middle, metres = surface.bounds.mean(axis=0), float(surface.extents.max())
+    surface.apply_translation(-middle).apply_scale(1.0 / metres)
+    parts = [part.moved((part.vertices - middle) / metres, part.normals) for part in parts]
     if path.suffix.lower() not in _ONE_SIDED and not surface.is_watertight:
         parts = [replace(part, material=replace(part.material, double_sided=True)) for part in parts]
     notes = file.not_followed
@@ -103,11 +102,3 @@ def file_source(path: Path) -> AssetSource:
 
 def _turned(normals: np.ndarray | None) -> np.ndarray | None:
     return None if normals is None else to_world(normals)
-
-
-def _normalised(parts: Sequence[Painted]) -> tuple[list[Painted], float]:
-    """The parts together centred, with a largest extent of 1, and what that was."""
-    used = np.concatenate([part.vertices[part.faces].reshape(-1, 3) for part in parts])
-    low, high = used.min(axis=0), used.max(axis=0)
-    middle, extent = (low + high) / 2, float((high - low).max())
-    return [part.moved((part.vertices - middle) / extent, part.normals) for part in parts], extent

@@ -19,6 +19,7 @@ from dreamdist3d.mesh.texture.settings import TextureSettings
 _WORKER = Path(__file__).with_name("xatlas_worker.py")
 # xatlas meets the wanted size only about; the result is scaled into it, and the padding with it.
 _SLACK = 1.25
+_SIDE = 10.0  # of a square with the area of the surface that xatlas is given, in its units
 _MOST = 64  # triangles on others; more than this many are no slip of the unwrapper
 
 
@@ -66,7 +67,7 @@ def _by_xatlas(mesh: trimesh.Trimesh, settings: TextureSettings) -> Unwrapped:
         source, target = Path(folder, "mesh.npz"), Path(folder, "atlas.npz")
         np.savez(
             source,
-            vertices=mesh.vertices.astype(np.float32),
+            vertices=_sized(mesh).astype(np.float32),
             normals=mesh.vertex_normals.astype(np.float32),
             faces=mesh.faces.astype(np.uint32),
             size=settings.size,
@@ -79,6 +80,16 @@ def _by_xatlas(mesh: trimesh.Trimesh, settings: TextureSettings) -> Unwrapped:
             raise _Failed((done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1])
         with np.load(target) as result:
             return _checked(dict(result), mesh, settings)
+
+
+def _sized(mesh: trimesh.Trimesh) -> np.ndarray:
+    """The vertices about the origin, at a size that xatlas packs well.
+
+    Its charts' areas meet absolute limits: of a surface of less than about 1 square unit it uses a hundredth of the
+    texture, at this size and all above as much as it can.
+    """
+    vertices = mesh.vertices.view(np.ndarray)
+    return (vertices - mesh.bounds.mean(axis=0)) * (_SIDE / max(float(np.sqrt(mesh.area)), 1e-30))
 
 
 def _checked(result: dict[str, np.ndarray], mesh: trimesh.Trimesh, settings: TextureSettings) -> Unwrapped:
