@@ -77,6 +77,10 @@ class PackageOptions:
     """Levels of detail, LOD0 included (4)."""
     hulls: int | None = None
     """The most convex collision hulls; 0 for none (16)."""
+    hull_seconds: float | None = None
+    """How long the search for hulls may take before one hull covers all (60)."""
+    crease: float | None = None
+    """Degrees above which an edge is hard. Left out: the file's own normals, 30 where it has none."""
     renderer: Renderer | None = None
     """What the preview and the turntable are rendered with (embree)."""
 
@@ -87,7 +91,7 @@ def export(
     out: Path = Path("assets"),
     options: Annotated[PackageOptions, arg(name="")] = PackageOptions(),
 ) -> None:
-    """Make game assets of trained runs, or of GLB, OBJ and PLY files (docs/meshes.md).
+    """Make game assets of trained runs, or of glTF, OBJ and PLY files (docs/meshes.md).
 
     Without a preset: extract the meshes of runs again, each into its own folder.
 
@@ -103,7 +107,7 @@ def export(
 
     found = sources_of(sources)
     if not found:
-        raise UserError("nothing to export: name at least one batch, folder of a run, or GLB, OBJ or PLY file.")
+        raise UserError("nothing to export: name at least one batch, folder of a run, or glTF, OBJ or PLY file.")
     if preset is None:
         meshes, failed = export_again_each(found)
         for mesh in meshes:
@@ -112,6 +116,8 @@ def export(
         assets, failed = export_assets(found, out, _package_settings(preset, chosen))
         for asset in assets:
             print(asset.folder)
+            for line in asset.record["not_followed"]:
+                print(f"not followed: {asset.folder}: {line}", file=sys.stderr)
             for warning in asset.record["warnings"]:
                 print(f"warning: {asset.folder}: {warning}", file=sys.stderr)
     _tell_failed(failed, len(found))
@@ -134,6 +140,8 @@ def _package_settings(preset: PresetName, chosen: dict[str, Any]) -> "PackageSet
 
     if "height" in chosen:
         chosen["height_m"] = chosen.pop("height")
+    if "crease" in chosen:
+        chosen["crease_deg"] = chosen.pop("crease")
     if "texture_size" in chosen:
         chosen["texture"] = TextureSettings(size=chosen.pop("texture_size"))
     return PackageSettings(preset=preset, **chosen)
