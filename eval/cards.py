@@ -10,6 +10,7 @@ import torch
 import trimesh
 
 from dreamdist3d.eval.diversity.extent import framed_vertices
+from dreamdist3d.mesh.colors import vertex_colors
 from dreamdist3d.eval.load import LoadedSet, References
 from dreamdist3d.eval.pictures import data_uri, strip
 from dreamdist3d.eval.renders import DISTANCE, ELEVATION_DEG, FOV_DEG
@@ -130,7 +131,7 @@ def pack_mesh(mesh: trimesh.Trimesh) -> str:
     """
     positions = np.round(framed_vertices(mesh) * _STEPS).astype("<i2").tobytes()
     positions += bytes(-len(positions) % 4)
-    colors = np.ascontiguousarray(mesh.visual.vertex_colors, dtype=np.uint8).tobytes()
+    colors = np.ascontiguousarray(vertex_colors(mesh), dtype=np.uint8).tobytes()
     faces = np.ascontiguousarray(mesh.faces, dtype="<u4").tobytes()
     return base64.b64encode(
         struct.pack("<II", len(mesh.vertices), len(mesh.faces)) + positions + colors + faces

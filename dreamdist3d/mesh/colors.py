@@ -1,5 +1,7 @@
 """Vertex colours from a field, and the two encodings of colour."""
 
+from typing import Any
+
 import numpy as np
 import torch
 import trimesh
@@ -58,8 +60,8 @@ def seen_colors(
 def _mean_color(
     points: np.ndarray, normals: np.ndarray, look: PointFunction, voxel: float, device: torch.device | str
 ) -> np.ndarray:
-    found = (evaluate_points(look, points - normals * (depth * voxel), device) for depth in _DEPTHS)
-    return sum(values[:, 1:] for values in found) / len(_DEPTHS)
+    found = [evaluate_points(look, points - normals * (depth * voxel), device) for depth in _DEPTHS]
+    return np.mean([values[:, 1:] for values in found], axis=0)
 
 
 def srgb_to_linear(values: np.ndarray) -> np.ndarray:
@@ -70,3 +72,14 @@ def srgb_to_linear(values: np.ndarray) -> np.ndarray:
 def linear_to_srgb(values: np.ndarray) -> np.ndarray:
     """Linear light in [0, 1] -> sRGB in [0, 1] (IEC 61966-2-1)."""
     return np.where(values <= 0.0031308, values * 12.92, 1.055 * np.maximum(values, 0.0) ** (1 / 2.4) - 0.055)
+
+
+def vertex_colors(mesh: trimesh.Trimesh) -> np.ndarray:
+    """What a mesh has at its vertices, or is given there by trimesh: uint8 [V, 4], sRGB and opacity."""
+    visual: Any = mesh.visual
+    return np.asarray(visual.vertex_colors)
+
+
+def color_vertices(mesh: trimesh.Trimesh, colors: np.ndarray) -> None:
+    """Give it uint8 colours [V, 3 or 4] at its vertices, in place of any other paint."""
+    mesh.visual = trimesh.visual.ColorVisuals(mesh, vertex_colors=colors)

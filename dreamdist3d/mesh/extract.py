@@ -5,7 +5,7 @@ import trimesh
 from trimesh.smoothing import filter_taubin
 
 from dreamdist3d.errors import UserError
-from dreamdist3d.mesh.colors import surface_colors
+from dreamdist3d.mesh.colors import color_vertices, surface_colors
 from dreamdist3d.mesh.repair import repair
 from dreamdist3d.mesh.sampling import PointFunction, sample_grid, sample_near_surface
 from dreamdist3d.mesh.settings import MeshSettings
@@ -37,7 +37,7 @@ def extract_mesh(
     """
     surface = extract_surface(density, radius, settings, silhouettes, device)
     mesh = simplify(surface, settings.max_triangles)
-    mesh.visual.vertex_colors = surface_colors(mesh, look, 2.0 * radius / settings.resolution, device)
+    color_vertices(mesh, surface_colors(mesh, look, 2.0 * radius / settings.resolution, device))
     mesh.metadata |= surface.metadata
     return mesh
 

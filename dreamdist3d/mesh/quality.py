@@ -38,6 +38,7 @@ def measure_quality(mesh: trimesh.Trimesh, reference_surface: trimesh.Trimesh | 
     """
     components = int(component_labels(mesh).max()) + 1
     closed = bool(mesh.is_watertight)
+    width, height, depth = map(float, mesh.extents)
     mean, largest = (None, None) if reference_surface is None else _deviation(mesh, reference_surface)
     return MeshQuality(
         triangles=len(mesh.faces),
@@ -47,7 +48,7 @@ def measure_quality(mesh: trimesh.Trimesh, reference_surface: trimesh.Trimesh | 
         genus=components - int(mesh.euler_number) // 2 if closed else None,
         area=float(mesh.area),
         volume=float(mesh.volume) if closed else None,
-        extents=tuple(float(x) for x in mesh.extents),
+        extents=(width, height, depth),
         deviation_mean=mean,
         deviation_max=largest,
     )

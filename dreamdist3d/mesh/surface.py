@@ -40,7 +40,8 @@ def drop_floaters(mesh: trimesh.Trimesh, fraction: float) -> trimesh.Trimesh:
     labels = component_labels(mesh)
     volumes = np.abs(signed_volumes(mesh, labels))
     kept = volumes >= fraction * volumes.max()
-    return mesh.submesh([kept[labels].nonzero()[0]], append=True)
+    (part,) = mesh.submesh([kept[labels].nonzero()[0]], append=False)
+    return part
 
 
 def _occupancy(grid: np.ndarray, threshold: float, smooth_voxels: float, seal_fraction: float) -> np.ndarray:

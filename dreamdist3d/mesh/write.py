@@ -7,7 +7,7 @@ import trimesh
 
 from dreamdist3d.files import write_atomic
 from dreamdist3d.mesh.axes import placement, to_gltf
-from dreamdist3d.mesh.colors import srgb_to_linear
+from dreamdist3d.mesh.colors import srgb_to_linear, vertex_colors
 from dreamdist3d.mesh.glb import pack_glb
 
 _MATERIAL = {
@@ -43,6 +43,6 @@ def unit_normals(normals: np.ndarray) -> np.ndarray:
 
 def _linear_colors(mesh: trimesh.Trimesh) -> np.ndarray:
     """[V, 4] uint16; opacity is linear in both encodings."""
-    rgba = mesh.visual.vertex_colors / 255.0
+    rgba = vertex_colors(mesh) / 255.0
     rgba[:, :3] = srgb_to_linear(rgba[:, :3])
     return np.round(65535.0 * rgba).astype(np.uint16)

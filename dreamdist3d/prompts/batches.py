@@ -1,7 +1,7 @@
 """Several draws at once: independent, in antithetic pairs, or spread far apart."""
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +24,7 @@ def draw_batch(
     seed: int = 0,
     how: Batching = "independent",
     encoder: SoftPromptEncoder | None = None,
-    **values: float | str | None,  # gamma, prefix, suffix
+    **values: Any,  # gamma, prefix, suffix
 ) -> list[PromptDraw]:
     """`count` different draws of the seeds from `seed` on, so that each can be drawn again alone.
 
@@ -37,6 +37,7 @@ def draw_batch(
 
     Raises:
         UserError: an unknown `how`, seeds beyond 2^32-1, or a draw that cannot be made.
+        ValueError: `spread` without an encoder.
     """
     if how == "independent":
         return [source.draw(seed + i, **values) for i in range(count)]
@@ -44,6 +45,8 @@ def draw_batch(
         return [source.draw(seed + i // 2, antithetic=bool(i % 2), **values) for i in range(count)]
     if how != "spread":
         raise UserError(f"the batch {how!r} is unknown: it is one of {', '.join(BATCHINGS)}.")
+    if encoder is None:
+        raise ValueError("spread compares encoded draws: give the encoder")
     candidates = [source.draw(seed + i, **values) for i in range(CANDIDATES * count)]
     return [candidates[i] for i in farthest(pooled_features(source, candidates, encoder), count)]
 

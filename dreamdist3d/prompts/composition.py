@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from dreamdist3d.backbones import Fingerprinted, is_earlier, shortened
 from dreamdist3d.errors import UserError
@@ -58,8 +58,8 @@ class PromptComposition(PromptSource):
         object.__setattr__(self, "gammas", _checked_gammas(_or_equal(self.gammas, 1.0, count), count))
         self._check()
 
-    @property
-    def encoder_fingerprint(self) -> str:
+    @property  # where others keep a value, a composition asks its components
+    def encoder_fingerprint(self) -> str:  # type: ignore[override]
         """Of the text encoder they were all learned with, as the first component has it."""
         return self.components[0].encoder_fingerprint
 
@@ -69,10 +69,10 @@ class PromptComposition(PromptSource):
             component.check_encoder(model)
 
     @cached_property
-    def metadata(self) -> dict[str, str]:
+    def metadata(self) -> dict[str, str]:  # type: ignore[override]
         """The backbone all components name, if it is one."""
-        names = {component.metadata.get("backbone") for component in self.components}
-        return {"backbone": names.pop()} if len(names) == 1 and None not in names else {}
+        names = {component.metadata.get("backbone", "") for component in self.components}
+        return {"backbone": names.pop()} if len(names) == 1 and "" not in names else {}
 
     @property
     def content_hash(self) -> str:
@@ -109,7 +109,8 @@ class PromptComposition(PromptSource):
                 for i, described in enumerate(json.loads(known["components"]))
             ]
             weights, gammas = (tuple(json.loads(known[key])) for key in ("weights", "gammas"))
-            return cls(tuple(components), weights, gammas, known["kind"])
+            kind: Any = known["kind"]  # checked in __post_init__
+            return cls(tuple(components), weights, gammas, kind)
         except (UserError, ValueError, TypeError, KeyError) as error:
             raise UserError(f"{stored.path}: {error}") from error
 
@@ -122,7 +123,7 @@ class PromptComposition(PromptSource):
         antithetic: bool = False,
     ) -> PromptDraw:
         """As `PromptSource.draw`; of a mixture it says which component it is from."""
-        component = choose(seed, self.weights) if self.kind == "mixture" else None
+        component = choose(seed, self._scales[0]) if self.kind == "mixture" else None
         covariance = self.components[component or 0].covariance
         return PromptDraw(seed, gamma, covariance, antithetic, prefix, suffix, component=component)
 
@@ -132,11 +133,18 @@ class PromptComposition(PromptSource):
         Raises:
             UserError: as `PromptSource.moments_for`; or the draw is of another composition.
         """
+        weights, gammas = self._scales
         if self.kind == "mixture":
             index = self._component_of(draw)
-            return self.components[index].moments_for(draw, encoder).scaled(self.gammas[index])
-        weights = self.weights if draw.weights is None else normalised(draw.weights, len(self.components))
-        return blend([c.moments_for(draw, encoder) for c in self.components], weights, self.gammas)
+            return self.components[index].moments_for(draw, encoder).scaled(gammas[index])
+        if draw.weights is not None:
+            weights = normalised(draw.weights, len(self.components))
+        return blend([c.moments_for(draw, encoder) for c in self.components], weights, gammas)
+
+    @property
+    def _scales(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Weights and gammas, which __post_init__ has made numbers."""
+        return self.weights or (), self.gammas or ()
 
     def _component_of(self, draw: PromptDraw) -> int:
         if draw.component is None or not 0 <= draw.component < len(self.components):

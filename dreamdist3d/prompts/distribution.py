@@ -4,7 +4,7 @@ import hashlib
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -63,7 +63,7 @@ class PromptDistribution(PromptSource):
     def from_stored(cls, stored: Stored) -> "Self":
         """As `PromptSource.from_stored`."""
         stored.require(FORMAT, "tokens")
-        described = stored.take(*_DESCRIBED)
+        described: dict[str, Any] = stored.take(*_DESCRIBED)
         limit = stored.metadata.pop("limit", None)  # files from before there was one have none
         try:
             return cls(stored.tensors["tokens"], metadata=stored.metadata, limit=limit and float(limit), **described)

@@ -60,10 +60,10 @@ class PromptDraw:
     @classmethod
     def of_omega(cls, omega: Tensor, **values: Any) -> "PromptDraw":
         """The draw with this omega, [K] (low_rank) or [L, D] (diagonal), and other fields by name."""
-        covariance = "low_rank" if omega.ndim == 1 else "diagonal"
+        covariance: Covariance = "low_rank" if omega.ndim == 1 else "diagonal"
         return cls(given=tuple(omega.detach().float().flatten().tolist()), covariance=covariance, **values)
 
-    def under(self, **words: str | None) -> "PromptDraw":
+    def under(self, **words: Any) -> "PromptDraw":
         """The same omega under another `prefix=` or `suffix=`, e.g. another view direction."""
         return replace(self, **words)
 
@@ -74,13 +74,14 @@ class PromptDraw:
             UserError: a given omega has another size than the Gaussian.
         """
         shape = moments.omega_shape
-        if self.given is None:
+        given = self.given or ()
+        if self.seed is not None:
             omega = standard_normal(self.seed, shape)
-        elif len(self.given) == math.prod(shape):
-            omega = torch.tensor(self.given, dtype=torch.float32).view(shape)
+        elif len(given) == math.prod(shape):
+            omega = torch.tensor(given, dtype=torch.float32).view(shape)
         else:
             raise UserError(
-                f"the given omega has {len(self.given)} numbers, this distribution takes {math.prod(shape)}: "
+                f"the given omega has {len(given)} numbers, this distribution takes {math.prod(shape)}: "
                 "use the distribution it was made for."
             )
         return -omega if self.antithetic else omega
@@ -112,7 +113,7 @@ class PromptDraw:
 
     def to_dict(self, moments: Moments | None = None) -> dict[str, Any]:
         """Ready for JSON: what is set and, when `moments` are given, `omega_sha256`."""
-        value = {"seed": self.seed, "gamma": self.gamma, "covariance": self.covariance}
+        value: dict[str, Any] = {"seed": self.seed, "gamma": self.gamma, "covariance": self.covariance}
         for name in _OPTIONAL:
             set_to = getattr(self, name)
             if set_to is not None and set_to is not False:  # the first component, 0, is set

@@ -58,7 +58,7 @@ class FixedMoments(PromptSource):
         stored.require(FORMAT, "mu", "sigma")
         known = stored.take("encoder_fingerprint")
         try:
-            return cls(**stored.tensors, **known, metadata=stored.metadata)
+            return cls(stored.tensors["mu"], stored.tensors["sigma"], known["encoder_fingerprint"], stored.metadata)
         except UserError as error:
             raise UserError(f"{stored.path}: {error}") from error
 

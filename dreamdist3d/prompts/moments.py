@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import get_args
 
 import torch
@@ -101,18 +102,20 @@ def blend(components: Sequence[Moments], weights: Sequence[float], gammas: Seque
     """
     covariance = common_covariance([moments.covariance for moments in components])
     shares = [weight * gamma for weight, gamma in zip(weights, gammas, strict=True)]
-    mu = sum(weight * moments.mu for weight, moments in zip(weights, components, strict=True))
-    variance = sum((share * moments.sigma).square() for share, moments in zip(shares, components, strict=True))
+    mu = reduce(torch.add, [weight * m.mu for weight, m in zip(weights, components, strict=True)])
+    variance = reduce(torch.add, [(share * m.sigma).square() for share, m in zip(shares, components, strict=True)])
     directions = None
     if covariance == "low_rank":
-        directions = torch.cat([share * m.directions for share, m in zip(shares, components, strict=True)])
-    ends = [moments.end for moments in components]
-    return Moments(mu, variance.sqrt(), directions, None if None in ends else max(ends), _farthest(components, weights))
+        parts = zip(shares, components, strict=True)
+        directions = torch.cat([share * m.directions for share, m in parts if m.directions is not None])
+    ends = [moments.end for moments in components if moments.end is not None]
+    end = max(ends) if len(ends) == len(components) else None
+    return Moments(mu, variance.sqrt(), directions, end, _farthest(components, weights))
 
 
 def _farthest(components: Sequence[Moments], weights: Sequence[float]) -> Tensor | None:
-    distances = [moments.farthest for moments in components]
-    if any(distance is None for distance in distances):
+    distances = [moments.farthest for moments in components if moments.farthest is not None]
+    if len(distances) < len(components):
         return None
     return torch.stack([weight * distance for weight, distance in zip(weights, distances, strict=True)]).norm()
 

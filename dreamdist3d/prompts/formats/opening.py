@@ -46,10 +46,12 @@ def open_distributions(
     sources = [load_distribution(path) for path in paths]
     if len(sources) == 1:
         return _reweighted(sources[0], paths[0], weights)
+    learned = []
     for source, path in zip(sources, paths, strict=True):
         if not isinstance(source, PromptDistribution):
             raise UserError(f"{path} is itself composed or holds moments alone: compose files that `learn` wrote.")
-    return PromptComposition(tuple(sources), None if weights is None else tuple(weights), kind=kind)
+        learned.append(source)
+    return PromptComposition(tuple(learned), None if weights is None else tuple(weights), kind=kind)
 
 
 def _reweighted(source: PromptSource, path: Path, weights: Sequence[float] | None) -> PromptSource:

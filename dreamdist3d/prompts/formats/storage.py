@@ -1,7 +1,7 @@
 """Distributions on disk: a safetensors file of a few tensors, with string metadata that says its format."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,7 +118,7 @@ def _unreadable(path: Path, error: Exception) -> UserError:
     return UserError(f"{path} is not a safetensors file ({error}): give the file that `learn` wrote.")
 
 
-def _listed(names: object) -> str:
+def _listed(names: Iterable[str]) -> str:
     ordered = sorted(names)
     shown = ", ".join(repr(name) for name in ordered[:4]) or "no tensor"
     return shown + (f" and {len(ordered) - 4} more" if len(ordered) > 4 else "")

@@ -31,7 +31,7 @@ class ReferenceImages:
     @property
     def content_hash(self) -> str:
         """Hex SHA-256 of the pixels in their order."""
-        return hashlib.sha256(np.ascontiguousarray(self.pixels.numpy(), "<f4")).hexdigest()
+        return hashlib.sha256(np.ascontiguousarray(self.pixels.numpy(), "<f4").data).hexdigest()
 
 
 def load_references(folder: Path, size: int) -> ReferenceImages:

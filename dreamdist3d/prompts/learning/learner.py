@@ -54,9 +54,10 @@ class Learner:
             FloatingPointError: the loss or its gradient is not finite; the state stays as it was.
         """
         loss = self._processes.sum(self._backward(self._draws()))
-        self.tokens.grad = self._processes.sum(self.tokens.grad)
+        assert self.tokens.grad is not None  # the backward pass has just left it there
+        gradient = self.tokens.grad = self._processes.sum(self.tokens.grad)
         # A gradient can overflow where the loss does not.
-        if not (torch.isfinite(loss) and torch.isfinite(self.tokens.grad).all()):
+        if not (torch.isfinite(loss) and torch.isfinite(gradient).all()):
             raise FloatingPointError(f"loss {float(loss)}")
         self._optimizer.step()
         self.step += 1

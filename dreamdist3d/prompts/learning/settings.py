@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from dreamdist3d.choices import Covariance, Objective
 from dreamdist3d.errors import UserError
@@ -79,5 +79,5 @@ def preset_for(backbone: "Backbone", objective: Objective = "coupled") -> LearnC
     paper = objective == "paper"
     if backbone.image_size > MINIATURE_SIZE:
         return LearnConfig(objective, samples=4, batch=4) if paper else LearnConfig(objective)
-    small = {"prompts": 32, "steps": 250, "lr": 5e-3, "ortho": 5e-3}
+    small: dict[str, Any] = {"prompts": 32, "steps": 250, "lr": 5e-3, "ortho": 5e-3}
     return LearnConfig(objective, **small, **({"samples": 2, "batch": 16} if paper else {"batch": 32}))

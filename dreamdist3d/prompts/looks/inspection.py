@@ -113,11 +113,10 @@ def inspect(distribution: PromptDistribution, encoder: SoftPromptEncoder) -> Ins
     """
     interpretation = interpret(distribution, encoder)
     features = encoder.encode(distribution.tokens, distribution.prefix, distribution.suffix)
-    moments = Moments.of(features.hidden, distribution.covariance, int(features.ends[0]))
+    end = int(features.ends[0])
+    moments = Moments.of(features.hidden, distribution.covariance, end)
     pooled = F.normalize(features.pooled.float(), dim=-1)
-    return Inspection(
-        interpretation, moments.sigma.square().mean(-1).sqrt().cpu(), moments.end, (pooled @ pooled.T).cpu()
-    )
+    return Inspection(interpretation, moments.sigma.square().mean(-1).sqrt().cpu(), end, (pooled @ pooled.T).cpu())
 
 
 def print_inspection(distribution: PromptDistribution, inspection: Inspection, title: str) -> None:
