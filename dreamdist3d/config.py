@@ -58,6 +58,13 @@ class PromptProcessorConfig:
         """The distribution files by name; none for a plain text."""
         return [self.distribution] if isinstance(self.distribution, str) else list(self.distribution or ())
 
+    @property
+    def chosen_seed(self) -> int:
+        """The draw's seed, once a run has chosen one where none was given."""
+        if self.draw_seed is None:
+            raise ValueError("the draw's seed is not chosen yet")
+        return self.draw_seed
+
 
 @dataclass(frozen=True)
 class SystemConfig:

@@ -59,7 +59,7 @@ def accepts(annotation: Any, kind: type) -> bool:
     return any(kind in (choice, get_origin(choice)) for choice in (annotation, *_alternatives(annotation)))
 
 
-def known_keys(cls: type, prefix: str = "") -> Iterator[str]:
+def known_keys(cls: Any, prefix: str = "") -> Iterator[str]:
     """Every dotted key below a dataclass, sections among them."""
     for name, annotation in get_type_hints(cls).items():
         yield prefix + name
@@ -92,7 +92,7 @@ def _unknown_keys(cls: type, values: Any, prefix: str) -> Iterator[str]:
             yield from _unknown_keys(hints[name], value, f"{prefix}{name}.")
 
 
-def _section(cls: type, values: Any, key: str, where: str) -> Any:
+def _section(cls: Any, values: Any, key: str, where: str) -> Any:
     if not isinstance(values, Mapping):
         raise _wrong(key or "the file", "a section of keys", values, where)
     hints = get_type_hints(cls)
@@ -168,7 +168,7 @@ def _number(kind: type, value: float) -> float:
     return kind(value)
 
 
-def _is_unicode(text: str) -> bool:
+def _is_unicode(text: Any) -> bool:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:  # half of a surrogate pair, which no file can hold

@@ -84,7 +84,7 @@ def earlier_fingerprint_of(tokenizer: Any, text_encoder: Any) -> str:
     digest = hashlib.sha256()
     for name, value in _text_weights(text_encoder).items():
         digest.update(name.encode())
-        digest.update(value.detach().float().cpu().contiguous().numpy())
+        digest.update(value.detach().float().cpu().contiguous().numpy().data)
     _add_words(digest, tokenizer)
     return digest.hexdigest()
 
@@ -119,7 +119,7 @@ def _hashed(weights: list[tuple[str, Tensor]]) -> Iterator[bytes]:
     def one(item: tuple[str, Tensor]) -> bytes:
         name, value = item
         rounded = value.detach().to(torch.float16).cpu().contiguous().numpy()
-        return f"{name}{list(value.shape)}".encode() + hashlib.sha256(rounded).digest()
+        return f"{name}{list(value.shape)}".encode() + hashlib.sha256(rounded.data).digest()
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         yield from pool.map(one, weights)

@@ -74,11 +74,17 @@ def between(source: PromptSource, draw: PromptDraw, before: str, after: str) -> 
     plain = draw.under(prefix=None, suffix=None)
     if isinstance(source, PromptComposition):
         return replace(source, components=tuple(worded(c) for c in source.components)), plain
-    return worded(source), plain
+    return worded(_learned(source)), plain
 
 
 def _components(source: PromptSource, draw: PromptDraw) -> Sequence[PromptDistribution]:
     """The learned distributions that a draw is made of: all of a blend, one of a mixture."""
     if not isinstance(source, PromptComposition):
-        return [source]
+        return [_learned(source)]
     return source.components if draw.component is None else [source.components[draw.component]]
+
+
+def _learned(source: PromptSource) -> PromptDistribution:
+    if not isinstance(source, PromptDistribution):
+        raise TypeError(f"no words go around a {type(source).__name__}")
+    return source

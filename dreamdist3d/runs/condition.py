@@ -91,20 +91,20 @@ def encode_condition(
     """
     encoder = SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder)
     negative = encode_negative(encoder, [processor.negative_prompt])[0]
-    words = view_words() if backbone.n_views == 1 else None
+    words = view_words() if backbone.n_views == 1 else []
     if distribution is None:
         text = encoder.encode_text([processor.prompt]).hidden[0]
-        worded = words and [before + processor.prompt + after for before, after in words]
-        return Condition(text, negative, worded and encoder.encode_text(worded).hidden, None, None)
+        worded = [before + processor.prompt + after for before, after in words]
+        return Condition(text, negative, encoder.encode_text(worded).hidden if worded else None, None, None)
     draw = distribution.draw(
-        processor.draw_seed, processor.gamma, processor.prefix, processor.suffix, processor.antithetic
+        processor.chosen_seed, processor.gamma, processor.prefix, processor.suffix, processor.antithetic
     )
     moments = distribution.moments_for(draw, encoder)
     if recorded_draw is not None:
         PromptDraw.from_dict(recorded_draw, moments)
     paths = [str(Path(name).resolve()) for name in processor.files]
     source = {"path": paths[0] if len(paths) == 1 else paths, "sha256": distribution.content_hash}
-    text_views = words and encode_views(distribution, draw, encoder, words)
+    text_views = encode_views(distribution, draw, encoder, words) if words else None
     return Condition(draw.embed(moments), negative, text_views, draw.to_dict(moments), source)
 
 

@@ -202,11 +202,11 @@ def _release(version: str) -> tuple[int, ...]:
     """The numbers of a version that tell whether a file of it is understood: major and minor."""
     found = re.match(r"(\d{1,9})\.(\d{1,9})", version)
     demand(found is not None, "version", version, "such as 1.2.3")
-    return tuple(map(int, found.groups()))
+    return tuple(map(int, found.groups() if found else ()))
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in tree.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flat
@@ -219,6 +219,6 @@ def _encoder(config: RunConfig, draws: Batching) -> SoftPromptEncoder | None:
     return SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder)
 
 
-def _name(number: int, processor: PromptProcessorConfig, seed: int, antithetic: bool = False) -> str:
+def _name(number: int, processor: PromptProcessorConfig, seed: int | None, antithetic: bool = False) -> str:
     stem = "+".join(Path(name).stem for name in processor.files) or processor.prompt
     return f"{number:03d}-{safe_name(stem, 48)}-{seed}{'-twin' if antithetic else ''}"

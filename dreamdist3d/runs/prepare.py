@@ -62,11 +62,12 @@ def prepare(run: Run, backbone: Backbone | None = None) -> Prepared | None:
     trial, config = run.trial, run.config
     processor, recorded = config.system.prompt_processor, trial.manifest()
     distribution = open_distribution(processor)
-    has_begun = recorded is not None and recorded.backbone is not None  # a batch records its runs before that
-    if has_begun:
-        _check_same(trial, "distribution", recorded.distribution, distribution and distribution.content_hash)
-        if recorded.state == "done":
-            if (lacking := trial.lacks(recorded)) is None:
+    begun = recorded if recorded is not None and recorded.backbone is not None else None  # a batch records before that
+    if begun is not None:
+        now = None if distribution is None else distribution.content_hash
+        _check_same(trial, "distribution", begun.distribution, now)
+        if begun.state == "done":
+            if (lacking := trial.lacks(begun)) is None:
                 return None
             print(f"{trial.folder / lacking} is gone or cut off, and is made again.", file=sys.stderr)
     if backbone is None:
@@ -78,9 +79,9 @@ def prepare(run: Run, backbone: Backbone | None = None) -> Prepared | None:
         )
     if distribution is not None:
         distribution.check_encoder(backbone)
-    if has_begun:
-        _check_backbone(trial, recorded.backbone, backbone)
-    condition = encode_condition(processor, distribution, backbone, recorded.draw if has_begun else None)
+    if begun is not None:
+        _check_backbone(trial, begun.backbone or {}, backbone)
+    condition = encode_condition(processor, distribution, backbone, begun.draw if begun else None)
     release_text_encoder(backbone)
     guidance = MultiviewGuidance(
         backbone, condition.text, condition.negative, config.system.guidance, condition.text_views

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from dreamdist3d.config import PromptProcessorConfig, RunConfig
 from dreamdist3d.errors import UserError, shown
@@ -151,7 +152,7 @@ def _recalled(processor: PromptProcessorConfig, trial: Trial) -> PromptProcessor
         return processor
     where = f"{trial.manifest_path}: system.prompt_processor"
     system = manifest.config.get("system")
-    section = system.get("prompt_processor") if isinstance(system, dict) else None
+    section: Any = system.get("prompt_processor") if isinstance(system, dict) else None
     recorded = build(PromptProcessorConfig, section, where)
     if processor.distribution is None and not processor.prompt:
         path = (manifest.distribution or {}).get("path")

@@ -75,7 +75,7 @@ class Worker:
     def _claimed(self, only: Sequence[str] | None) -> Iterator[list[PlannedRun]]:
         """Up to `together` open runs, locked; attempts are counted before anything can go wrong."""
         with ExitStack() as stack:
-            taken = []
+            taken: list[PlannedRun] = []
             for run in self.plan.runs:
                 if len(taken) == self.together:
                     break

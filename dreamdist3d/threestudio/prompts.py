@@ -28,7 +28,7 @@ class EncodedPrompt:
 
 def draw_of(settings: PromptProcessorConfig, source: PromptSource) -> PromptDraw:
     """The draw that concrete settings name."""
-    return source.draw(settings.draw_seed, settings.gamma, settings.prefix, settings.suffix, settings.antithetic)
+    return source.draw(settings.chosen_seed, settings.gamma, settings.prefix, settings.suffix, settings.antithetic)
 
 
 def label_of(settings: PromptProcessorConfig) -> str:

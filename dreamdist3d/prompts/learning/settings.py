@@ -80,4 +80,4 @@ def preset_for(backbone: "Backbone", objective: Objective = "coupled") -> LearnC
     if backbone.image_size > MINIATURE_SIZE:
         return LearnConfig(objective, samples=4, batch=4) if paper else LearnConfig(objective)
     small: dict[str, Any] = {"prompts": 32, "steps": 250, "lr": 5e-3, "ortho": 5e-3}
-    return LearnConfig(objective, **small, **({"samples": 2, "batch": 16} if paper else {"batch": 32}))
+    return LearnConfig(objective, **small | ({"samples": 2, "batch": 16} if paper else {"batch": 32}))
