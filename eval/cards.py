@@ -10,12 +10,12 @@ import torch
 import trimesh
 
 from dreamdist3d.eval.diversity.extent import framed_vertices
-from dreamdist3d.mesh.colors import vertex_colors
 from dreamdist3d.eval.load import LoadedSet, References
 from dreamdist3d.eval.pictures import data_uri, strip
 from dreamdist3d.eval.renders import DISTANCE, ELEVATION_DEG, FOV_DEG
 from dreamdist3d.lift.cameras import orbit
 from dreamdist3d.mesh.axes import to_world
+from dreamdist3d.mesh.colors import vertex_colors
 from dreamdist3d.mesh.painted import Painted
 from dreamdist3d.mesh.render import framed, render
 

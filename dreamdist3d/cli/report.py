@@ -9,6 +9,7 @@ from typing import Any
 from dreamdist3d.eval import evaluate
 from dreamdist3d.eval.evaluate import require_undamaged
 from dreamdist3d.files import write_text
+from dreamdist3d.runs.manifest import Manifest
 from dreamdist3d.runs.plan import BatchPlan, PlannedRun
 from dreamdist3d.runs.trial import Trial
 
@@ -40,7 +41,7 @@ def report_batch(folder: Path, plan: BatchPlan, references: Path | None) -> Path
 
 def _row(folder: Path, plan: BatchPlan, run: PlannedRun) -> dict[str, Any]:
     trial = Trial(folder / run.name)
-    manifest = trial.manifest()
+    manifest = trial.manifest() or Manifest()
     draw = plan.draw_of(run) or {}
     return {
         "asset": run.name,

@@ -66,7 +66,12 @@ class PromptDistribution(PromptSource):
         described: dict[str, Any] = stored.take(*_DESCRIBED)
         limit = stored.metadata.pop("limit", None)  # files from before there was one have none
         try:
-            return cls(stored.tensors["tokens"], metadata=stored.metadata, limit=limit and float(limit), **described)
+            return cls(
+                stored.tensors["tokens"],
+                metadata=stored.metadata,
+                limit=None if limit is None else float(limit),
+                **described,
+            )
         except (UserError, ValueError) as error:
             raise UserError(f"{stored.path}: {error}") from error
 

@@ -28,7 +28,8 @@ def run_source(folder: Path) -> AssetSource:
     trial.require_trained()
     run = Run.of(trial, load_config(str(trial.parsed_config)))
     device = resolve_device(run.config.system.device)
-    field = load_field(trial.last_checkpoint, run.config.lift(), device, trial.manifest().identity)
+    manifest = trial.manifest()
+    field = load_field(trial.last_checkpoint, run.config.lift(), device, manifest.identity if manifest else None)
     return field_source(field, run)
 
 
