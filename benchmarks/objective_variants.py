@@ -61,10 +61,13 @@ class Variant:
     importance: float | None = None  # tau of -tau log mean exp(-e / tau) over a picture's draws
     agree: float = 0.0  # weight of: a random draw predicts what its picture's own prompt predicts
     rank: int = 0  # draws move along the so many strongest principal directions of the prompts; 0: along all
+    even: bool = False  # prompts that lie farther from the mean than their median distance count as if at it
     limit: float = 0.0  # and no farther from the mean than so many times the prompts' median distance; 0: any
     shell: bool = False  # every draw lies gamma times the prompts' median distance from the mean
     learned_as: str = ""  # another variant, whose learning this one draws from
-    shaped_learning: bool = False  # rank and limit hold in learning too, not only for the draws of the finished file
+    shaped_learning: bool = (
+        False  # rank, even and limit hold in learning too, not only for the draws of the finished file
+    )
     gammas: tuple[float, ...] = (0.5, 0.8, 1.0, 1.25, 1.5, 2.0)
 
     def weights(self, omega: Tensor, gamma: float | Tensor = 1.0) -> Tensor:
@@ -85,11 +88,14 @@ class Variant:
     def shaped(self, hidden: Tensor, weights: Tensor, gamma: float = 1.0) -> Tensor:
         """Weights [B, K] brought into the strongest directions and within the limit, or onto the shell."""
         deviation = (hidden - hidden.mean(0)).flatten(1)
+        lengths = deviation.norm(dim=1)
+        if self.even:
+            weights = weights * (lengths.median() / lengths.clamp(min=1e-9)).clamp(max=1)
         if self.rank:
             vectors = torch.linalg.eigh((deviation @ deviation.T).double()).eigenvectors[:, -self.rank :].to(weights)
             weights = weights @ vectors @ vectors.T
         if self.limit or self.shell:
-            farthest = (gamma if self.shell else self.limit) * deviation.norm(dim=1).median()
+            farthest = (gamma if self.shell else self.limit) * lengths.median()
             scale = farthest / (weights @ deviation).norm(dim=1, keepdim=True).clamp(min=1e-9)
             weights = weights * (scale if self.shell else scale.clamp(max=1))
         return weights
@@ -117,10 +123,18 @@ VARIANTS: dict[str, Variant] = {
     "limit": Variant(limit=1.0, learned_as="coupled"),
     "limit-0.8": Variant(limit=0.8, learned_as="coupled"),
     "limit-1.2": Variant(limit=1.2, learned_as="coupled"),
+    "even": Variant(even=True, learned_as="coupled"),
+    "even-limit": Variant(even=True, limit=1.0, learned_as="coupled"),
+    "even-limit-1.2": Variant(even=True, limit=1.2, learned_as="coupled"),
+    "even-learned": Variant(even=True, shaped_learning=True),
+    "even-limit-learned": Variant(even=True, limit=1.0, learned_as="even-learned"),
     "shell": Variant(shell=True, learned_as="coupled"),
     "rank-12": Variant(rank=12, learned_as="coupled"),
     "rank-12-limit": Variant(rank=12, limit=1.0, learned_as="coupled"),
     "rank-8-limit": Variant(rank=8, limit=1.0, learned_as="coupled"),
+    "balanced-even-limit": Variant(pairing="balanced", even=True, limit=1.0, learned_as="balanced"),
+    "scales-even": Variant(scales=(0.0, 1.5), even=True, learned_as="scales"),
+    "paper-even": Variant(**_PAPER, even=True, learned_as="paper"),
     "balanced-limit": Variant(pairing="balanced", limit=1.0, learned_as="balanced"),
     "limit-learned": Variant(limit=1.0, shaped_learning=True),
     "rank-12-limit-learned": Variant(rank=12, limit=1.0, shaped_learning=True),

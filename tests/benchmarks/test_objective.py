@@ -82,3 +82,6 @@ def test_draws_keep_to_the_strongest_directions_and_within_the_limit(study):
     farthest = 0.8 * deviation.norm(dim=1).median()
     torch.testing.assert_close(limited, free * (farthest / free.norm(dim=1, keepdim=True)).clamp(max=1))
     assert (free.norm(dim=1) < farthest).any() and (free.norm(dim=1) > farthest).any()
+    lengths = deviation.norm(dim=1)
+    even = study.Variant(prompts=6, even=True).embed(hidden, 5**0.5 * torch.eye(6)).sub(mu).flatten(1)
+    torch.testing.assert_close(even, deviation * (lengths.median() / lengths).clamp(max=1)[:, None])
