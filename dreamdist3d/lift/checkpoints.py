@@ -58,6 +58,8 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         raise DamagedCheckpoint(f"checkpoint {path} is damaged: {line}") from error
     if not isinstance(state, dict) or not {"step", "seed", "field", "occupancy", "optimizer"} <= state.keys():
         raise DamagedCheckpoint(f"checkpoint {path} is damaged, or none of a lift: it lacks the field or its step.")
+    if any(t.numel() * t.element_size() > t.untyped_storage().nbytes() for t in _tensors(state)):
+        raise DamagedCheckpoint(f"checkpoint {path} is damaged: it says that it holds more than it does.")
     if not all_finite(_tensors(state)):
         raise DamagedCheckpoint(f"checkpoint {path} is damaged: it holds numbers that are not finite.")
     return state

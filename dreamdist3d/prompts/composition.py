@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from dreamdist3d.backbones import Fingerprinted, is_earlier, shortened
-from dreamdist3d.errors import UserError
+from dreamdist3d.errors import UserError, one_line
 from dreamdist3d.prompts.distribution import PromptDistribution
 from dreamdist3d.prompts.draw import PromptDraw
 from dreamdist3d.prompts.encoder import SoftPromptEncoder
@@ -18,6 +18,7 @@ from dreamdist3d.prompts.formats.storage import Stored, write_stored
 from dreamdist3d.prompts.moments import Moments, blend, common_covariance
 from dreamdist3d.prompts.normal import choose
 from dreamdist3d.prompts.source import PromptSource
+from dreamdist3d.typed import build
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -104,15 +105,14 @@ class PromptComposition(PromptSource):
         common = known["encoder_fingerprint"]
         try:
             components = [
-                # Earlier versions wrote the fingerprint once for all.
-                PromptDistribution(stored.tensors[f"tokens.{i}"], **{"encoder_fingerprint": common} | described)
+                PromptDistribution(stored.tensors[f"tokens.{i}"], **_described(described, common))
                 for i, described in enumerate(json.loads(known["components"]))
             ]
             weights, gammas = (tuple(json.loads(known[key])) for key in ("weights", "gammas"))
             kind: Any = known["kind"]  # checked in __post_init__
             return cls(tuple(components), weights, gammas, kind)
-        except (UserError, ValueError, TypeError, KeyError) as error:
-            raise UserError(f"{stored.path}: {error}") from error
+        except (UserError, ValueError, TypeError, KeyError, RecursionError) as error:
+            raise UserError(f"{stored.path}: {one_line(error)}") from error
 
     def draw(
         self,
@@ -170,6 +170,24 @@ class PromptComposition(PromptSource):
                 )
         if self.kind == "blend":
             common_covariance([component.covariance for component in self.components])
+
+
+@dataclass(frozen=True)
+class _Component:
+    """What a file says of a component beside its tokens."""
+
+    covariance: str
+    metadata: dict[str, str]
+    prefix: str
+    suffix: str
+    encoder_fingerprint: str
+    limit: float | None = None
+
+
+def _described(values: Any, fingerprint: str) -> dict[str, Any]:
+    """Earlier versions wrote the fingerprint once for all."""
+    values = {"encoder_fingerprint": fingerprint} | dict(values)
+    return vars(build(_Component, values, "the metadata 'components'"))
 
 
 def _or_equal(given: Sequence[float] | None, value: float, count: int) -> Sequence[float]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dreamdist3d.errors import UserError
 from dreamdist3d.prompts.draw import PromptDraw
-from dreamdist3d.prompts.encoder import SoftPromptEncoder
+from dreamdist3d.prompts.encoder import PromptFeatures, SoftPromptEncoder
 from dreamdist3d.prompts.formats.storage import Stored, as_float32, write_stored
 from dreamdist3d.prompts.moments import Covariance, Moments, check_covariance
 from dreamdist3d.prompts.source import PromptSource
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 FORMAT = "dreamdist3d-distribution-1"
+MAX_PROMPTS = 1024  # K; thirty times the paper's, and a quarter of a gigabyte once they are encoded
 _DESCRIBED = ("covariance", "encoder_fingerprint", "prefix", "suffix")
 
 
@@ -30,7 +31,8 @@ class PromptDistribution(PromptSource):
     The tokens live at the INPUT of a text encoder, the Gaussian at its output: `moments` joins the two.
 
     Raises:
-        UserError: tokens of another rank or not finite, an unknown covariance, a limit out of range.
+        UserError: tokens of another rank or not finite, more than 1024 prompts, an unknown covariance, a limit out of
+            range.
     """
 
     tokens: Tensor  # [K, M, d] float32, on the CPU
@@ -45,6 +47,8 @@ class PromptDistribution(PromptSource):
         check_covariance(self.covariance)
         if self.limit is not None and not (math.isfinite(self.limit) and self.limit > 0):
             raise UserError(f"limit={self.limit} is out of range: it must be a finite number above 0.")
+        if len(self.tokens) > MAX_PROMPTS:
+            raise UserError(f"{len(self.tokens):,} prompts are too many: a distribution has {MAX_PROMPTS} at most.")
         object.__setattr__(self, "tokens", as_float32(self.tokens, "tokens", "prompts, tokens, width"))
 
     @property
@@ -87,10 +91,24 @@ class PromptDistribution(PromptSource):
         Raises:
             UserError: the encoder has another width, or the prompt is too long.
         """
+        features = self.features(encoder, prefix, suffix)
+        return Moments.of(features.hidden, self.covariance, int(features.ends[0]), self.limit)
+
+    @torch.no_grad()
+    def features(
+        self, encoder: SoftPromptEncoder, prefix: str | None = None, suffix: str | None = None
+    ) -> PromptFeatures:
+        """The encoded prompts themselves; as `moments`.
+
+        Raises:
+            UserError: as `moments`; or finite tokens are too large for the encoder.
+        """
         prefix = self.prefix if prefix is None else prefix
         suffix = self.suffix if suffix is None else suffix
         features = encoder.encode(self.tokens, prefix, suffix)
-        return Moments.of(features.hidden, self.covariance, int(features.ends[0]), self.limit)
+        if not torch.isfinite(features.hidden).all():
+            raise UserError("the tokens are too large: the text encoder's answer is not finite. Learn them again.")
+        return features
 
     def draw(
         self,

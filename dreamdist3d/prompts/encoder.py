@@ -10,6 +10,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from dreamdist3d.errors import UserError
 
+_AT_ONCE = 64  # prompts through the text encoder
+
 
 @dataclass(frozen=True)
 class PromptFeatures:
@@ -59,13 +61,19 @@ class SoftPromptEncoder:
                 f"the prompts are {list(tokens.shape)}, this text encoder takes [K, M, {self.width}]: "
                 "use the backbone they were learned with."
             )
-        count, length, _ = tokens.shape
+        length = tokens.shape[1]
         before, after = self._words(prefix), self._words(suffix)
         self._check_length(len(before) + length + len(after), f"prefix {prefix!r}, {length} tokens, suffix {suffix!r}")
         # The placeholders are looked up like words and then replaced.
         words = [*before, *[self._pad_id] * length, *after]
-        with self._spliced(tokens, start=1 + len(before)):
-            return self._run([words] * count)
+        # Without a gradient nothing but the result has to stay in memory.
+        pieces = [tokens] if torch.is_grad_enabled() else tokens.split(_AT_ONCE)
+        found = [self._run_spliced(words, piece, start=1 + len(before)) for piece in pieces]
+        return PromptFeatures(torch.cat([f.hidden for f in found]), torch.cat([f.ends for f in found]))
+
+    def _run_spliced(self, words: list[int], tokens: Tensor, start: int) -> PromptFeatures:
+        with self._spliced(tokens, start):
+            return self._run([words] * len(tokens))
 
     def encode_text(self, texts: Sequence[str]) -> PromptFeatures:
         """Encode plain texts, each a prompt of its own.

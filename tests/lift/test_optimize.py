@@ -228,6 +228,14 @@ def test_a_checkpoint_with_numbers_that_are_not_finite_is_damaged(tmp_path, chec
     assert last_readable(checkpoint) == checkpoint.with_name(PREVIOUS)
 
 
+def test_a_checkpoint_that_says_it_is_larger_than_it_is_is_damaged(tmp_path, checkpoint):
+    state = checkpoint_of(tmp_path)
+    state["field"]["grids.0"] = torch.zeros(1).expand(10**4, 10**4, 10**4)
+    torch.save(state, checkpoint)
+    with pytest.raises(DamagedCheckpoint, match="more than it does"):
+        load_field(checkpoint, CONFIG)
+
+
 def test_a_checkpoint_of_another_asset_is_refused(tmp_path):
     asset = Lift(towards_green, tmp_path, 3, identity={"draw": "a", "backbone": "b"})
     lift_together(CONFIG, [asset], one_by_one)

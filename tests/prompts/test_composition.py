@@ -133,6 +133,18 @@ def test_a_composition_of_an_earlier_version_is_read(tmp_path):
     assert load_distribution(tmp_path / "old.safetensors").content_hash == made.content_hash
 
 
+@pytest.mark.parametrize("change", [{"prefix": 5}, {"metadata": {"a": []}}, {"covariance": None}, {"metadata": 3}])
+def test_a_component_that_is_not_described_in_text_is_one_line(tmp_path, change):
+    PromptComposition((CATS, DOGS)).save(tmp_path / "good.safetensors")
+    stored = read_stored(tmp_path / "good.safetensors")
+    components = json.loads(stored.metadata["components"])
+    for text in (json.dumps([components[0] | change, components[1]]), "[" * 100_000, "3", json.dumps(["a", "b"])):
+        write_stored(tmp_path / "odd", stored.format, stored.tensors, stored.metadata | {"components": text})
+        with pytest.raises(UserError, match="odd: ") as caught:
+            load_distribution(tmp_path / "odd")
+        assert "\n" not in str(caught.value)
+
+
 def test_one_component_twice_is_saved(tmp_path):
     PromptComposition((CATS, CATS)).save(tmp_path / "twice")
     assert [c.content_hash for c in load_distribution(tmp_path / "twice").components] == [CATS.content_hash] * 2

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from dreamdist3d.errors import UserError
 from dreamdist3d.prompts import PromptDistribution, SoftPromptEncoder
 from dreamdist3d.prompts.distribution import FORMAT
+from dreamdist3d.prompts.looks.inspection import inspect
 from tests.prompts.tiny import WIDTH, tiny_text_encoder, tiny_tokenizer
 
 METADATA = {"format": FORMAT, "covariance": "low_rank", "encoder_fingerprint": "ab", "prefix": "", "suffix": ""}
@@ -161,6 +162,8 @@ def test_another_encoder_is_refused_by_fingerprint_and_by_width(tmp_path):
         ({"tokens": torch.zeros(2, 0, 4)}, METADATA, r"shape \[2, 0, 4\]"),
         ({"tokens": torch.full((2, 1, 4), float("nan"))}, METADATA, "not finite"),
         ({"tokens": torch.full((2, 1, 4), float("inf"))}, METADATA, "not finite"),
+        ({"tokens": torch.zeros(1025, 1, 1)}, METADATA, "1,025 prompts are too many"),
+        ({"tokens": torch.zeros(2, 2**13, 2**13, dtype=torch.int8)}, METADATA, "holds 134,217,728 numbers, more than"),
         ({"tokens": torch.zeros(2, 1, 4)}, METADATA | {"covariance": "full"}, "'full' is unknown"),
         (
             {"tokens": torch.zeros(2, 1, 4)},
@@ -232,3 +235,15 @@ def test_a_file_whose_length_starts_like_a_pickle_is_read(good):
 def test_saving_under_a_file_is_one_line(good):
     with pytest.raises(UserError, match="cannot write"):
         a_distribution().save(good / "d.safetensors")
+
+
+def test_tokens_too_large_for_the_text_encoder_are_refused(encoder):
+    """Finite themselves, they overflow inside it."""
+    distribution = a_distribution(tokens=torch.full((2, 2, WIDTH), 3e38))
+    for use in (
+        lambda: distribution.embed(distribution.draw(0), encoder),
+        lambda: distribution.moments(encoder),
+        lambda: inspect(distribution, encoder),
+    ):
+        with pytest.raises(UserError, match="too large: the text encoder's answer is not finite"):
+            use()

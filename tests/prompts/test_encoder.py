@@ -110,3 +110,22 @@ def test_an_exclamation_mark_is_a_word_even_where_it_also_pads(parts):
     ids += [tokenizer.pad_token_id] * (LENGTH - len(ids))
     hidden = SoftPromptEncoder(tokenizer, model).encode_text(["a cat!"]).hidden
     torch.testing.assert_close(hidden, model(torch.tensor([ids]))[0], atol=1e-6, rtol=0)
+
+
+@torch.no_grad()
+def test_many_prompts_go_through_a_few_at_a_time(parts, monkeypatch):
+    """With a gradient all at once, for whoever learns."""
+    encoder = SoftPromptEncoder(*parts)
+    tokens = torch.randn(7, 2, WIDTH, generator=torch.Generator().manual_seed(0))
+    whole = encoder.encode(tokens, "a photo of")
+    seen = []
+    parts[1].register_forward_pre_hook(
+        lambda model, given, named: seen.append(len(named["input_ids"])), with_kwargs=True
+    )
+    monkeypatch.setattr("dreamdist3d.prompts.encoder._AT_ONCE", 3)
+    few = encoder.encode(tokens, "a photo of")
+    torch.testing.assert_close(few.hidden, whole.hidden, atol=1e-6, rtol=0)
+    assert torch.equal(few.ends, whole.ends) and seen == [3, 3, 1]
+    with torch.enable_grad():
+        encoder.encode(tokens, "a photo of")
+    assert seen == [3, 3, 1, 7]

@@ -17,6 +17,7 @@ from dreamdist3d.errors import UserError
 from dreamdist3d.files import write_atomic
 from dreamdist3d.prompts.distribution import PromptDistribution
 from dreamdist3d.prompts.formats.reading import checked, existing_file, is_plain, listed, load_pickle
+from dreamdist3d.prompts.formats.storage import check_size
 
 DIFFERENCES = (
     "learned by the official code, which takes sigma with 1/(K-1), squares the orthogonality term, and adds the "
@@ -25,6 +26,7 @@ DIFFERENCES = (
 )
 _CONTEXT = "ctx"
 _WRAPPERS = ("model_state_dict", "state_dict")
+_SMALLEST_FLOAT = 2  # bytes
 
 
 class OfficialPrompts(NamedTuple):
@@ -142,7 +144,13 @@ def _moment(path: Path, key: str, array: Any) -> Tensor:
 def _arrays(path: Path) -> dict[str, Any]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in ("means", "stds", "prompt_texts") if name in arrays}
+            names = [name for name in ("means", "stds", "prompt_texts") if name in arrays]
+            for entry in arrays.zip.infolist():  # compressed, zeros take next to nothing
+                if (name := entry.filename.removesuffix(".npy")) in names:
+                    check_size(entry.file_size // _SMALLEST_FLOAT, f"{path}: {name!r}")
+            return {name: arrays[name] for name in names}
+    except UserError:
+        raise
     except Exception as error:  # numpy and zipfile raise many types on odd files
         line = " ".join(str(error).split())[:200]
         raise UserError(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dreamdist3d.errors import UserError
+from dreamdist3d.prompts.formats.storage import check_size
 
 
 def existing_file(path: Path) -> Path:
@@ -71,12 +72,13 @@ def checked(
     """`value` as a float32 tensor of its own on the CPU.
 
     Raises:
-        UserError: no dense tensor of floats, another rank, empty, or not finite; names file and key.
+        UserError: no dense tensor of floats, another rank, empty, too large, or not finite; names file and key.
     """
     if not is_plain(value):
         raise UserError(f"{path}: {key!r} is no dense tensor of floats but {_kind(value)}: export it again as one.")
     if value.ndim not in ranks or 0 in value.shape:
         raise UserError(f"{path}: {key!r} has the shape {list(value.shape)}, not {layout}: give another file.")
+    check_size(value.numel(), f"{path}: {key!r}")  # a file of a kilobyte may say that a zero is a billion of them
     tensor = value.detach().to(torch.float32, copy=True)
     if not torch.isfinite(tensor).all():
         raise UserError(f"{path}: {key!r} holds numbers that are not finite: its training failed, give another file.")

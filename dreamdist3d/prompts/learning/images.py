@@ -1,6 +1,7 @@
 """A folder of reference images as pixels and, encoded once for the whole of learning, as latents."""
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import Tensor
 from dreamdist3d.backbones import Backbone
 from dreamdist3d.errors import UserError
 
+MAX_PIXELS = 2**27  # of a picture (134 million): up to 16 bytes each in memory while it is made small
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 CHUNK_PIXELS = 512 * 512  # at a time through the autoencoder, which bounds memory; a larger image goes alone
 
@@ -59,9 +61,19 @@ def load_references(folder: Path, size: int) -> ReferenceImages:
 
 
 def read_picture(path: Path, size: int) -> np.ndarray:
-    """One picture as float32 [3, size, size] in [-1, 1]; raises whatever the decoder does."""
-    with Image.open(path) as file:
-        image = ImageOps.fit(_on_white(ImageOps.exif_transpose(file)), (size, size), Image.Resampling.LANCZOS)
+    """One picture as float32 [3, size, size] in [-1, 1]; raises whatever the decoder does.
+
+    Raises:
+        ValueError: more than `MAX_PIXELS`, told from the header alone.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # its limit is ours, and told otherwise
+        file = Image.open(path)
+    with file:
+        if file.width * file.height > MAX_PIXELS:
+            raise ValueError(f"{file.width} x {file.height} pixels are too many: make it smaller")
+        ImageOps.exif_transpose(file, in_place=True)
+        image = ImageOps.fit(_on_white(file), (size, size), Image.Resampling.LANCZOS)
     values = np.asarray(image, dtype=np.float32) / 127.5 - 1.0
     return values.transpose(2, 0, 1)
 
@@ -86,10 +98,11 @@ def _on_white(image: Image.Image) -> Image.Image:
         # Pillow would clip 16 bits at 255 instead of scaling them.
         return Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8)).convert("RGB")
     if not image.has_transparency_data:
-        return image.convert("RGB")
-    rgba = image.convert("RGBA")
+        return image if image.mode == "RGB" else image.convert("RGB")
+    rgba = image if image.mode == "RGBA" else image.convert("RGBA")
     white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-    return Image.alpha_composite(white, rgba).convert("RGB")
+    white.alpha_composite(rgba)
+    return white.convert("RGB")
 
 
 def _reason(path: Path, error: Exception) -> str:

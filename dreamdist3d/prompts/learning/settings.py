@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from dreamdist3d.choices import Covariance, Objective
 from dreamdist3d.errors import UserError
+from dreamdist3d.prompts.distribution import MAX_PROMPTS
 from dreamdist3d.prompts.moments import check_covariance
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class LearnConfig:
             raise UserError(f"objective={self.objective!r} is unknown: it is one of {', '.join(get_args(Objective))}.")
         for name in ("prompts", "tokens", "samples", "batch", "steps"):
             self._require(name, getattr(self, name) >= 1, "at least 1")
+        self._require("prompts", self.prompts <= MAX_PROMPTS, f"at most {MAX_PROMPTS}")
         self._require("lr", math.isfinite(self.lr) and self.lr > 0, "a finite number above 0")
         self._require("ortho", math.isfinite(self.ortho) and self.ortho >= 0, "a finite number of at least 0")
         self._require("seed", self.seed >= 0, "at least 0")

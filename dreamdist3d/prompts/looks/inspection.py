@@ -109,10 +109,10 @@ def inspect(distribution: PromptDistribution, encoder: SoftPromptEncoder) -> Ins
     """Look at a distribution under its stored words.
 
     Raises:
-        UserError: the encoder has another width.
+        UserError: the encoder has another width, or its answer is not finite.
     """
     interpretation = interpret(distribution, encoder)
-    features = encoder.encode(distribution.tokens, distribution.prefix, distribution.suffix)
+    features = distribution.features(encoder)
     end = int(features.ends[0])
     moments = Moments.of(features.hidden, distribution.covariance, end)
     pooled = F.normalize(features.pooled.float(), dim=-1)

@@ -224,3 +224,22 @@ def test_files_that_are_no_archive_of_arrays_are_refused(moments, tmp_path):
     (tmp_path / "one.npy").rename(tmp_path / "one.npz")
     with pytest.raises(UserError, match="one.npz"):
         read_official_moments(tmp_path / "one.npz")
+
+
+def test_a_zero_that_says_it_is_a_trillion_is_refused(saved):
+    """Such a file is 1.5 kB; read as what it says it would be terabytes."""
+    path = saved({"ctx": torch.zeros(1).expand(1, 10**6, 1000, 1000)})
+    assert path.stat().st_size < 5000
+    with pytest.raises(UserError, match="'ctx' holds 1,000,000,000,000 numbers, more than"):
+        read_official(path)
+
+
+def test_moments_that_unpack_to_more_than_any_are_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "m.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name in ("means", "stds"):
+            with archive.open(f"{name}.npy", "w") as file:
+                for _ in range(2**27 // 2**20 + 1):
+                    file.write(bytes(2**20))
+    assert (tmp_path / "m.npz").stat().st_size < 2 * 2**20
+    with pytest.raises(UserError, match="'means' holds 67,633,152 numbers"):
+        read_official_moments(tmp_path / "m.npz")

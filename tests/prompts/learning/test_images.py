@@ -131,3 +131,12 @@ def test_the_content_hash_follows_the_pixels(tmp_path):
     assert load_references(tmp_path, 8).content_hash == first
     Image.new("RGB", (8, 8), (1, 2, 4)).save(tmp_path / "a.png")
     assert load_references(tmp_path, 8).content_hash != first
+
+
+def test_a_picture_too_large_to_decode_is_left_out_by_its_header(tmp_path):
+    """A bit for each of 177 million pixels is a file of 22 kB; decoded it would be gigabytes."""
+    Image.new("1", (13_300, 13_300)).save(tmp_path / "huge.png")
+    Image.new("RGB", (8, 8)).save(tmp_path / "small.png")
+    references = load_references(tmp_path, 8)
+    assert [path.name for path in references.paths] == ["small.png"]
+    assert references.skipped == [(tmp_path / "huge.png", "13300 x 13300 pixels are too many: make it smaller")]
