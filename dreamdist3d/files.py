@@ -95,6 +95,11 @@ def try_lock(descriptor: int, shared: bool = False) -> bool:
     return True
 
 
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Atomically write bytes."""
+    write_atomic(path, lambda temporary: temporary.write_bytes(content))
+
+
 def write_text(path: Path, text: str) -> None:
     """Atomically write UTF-8 text."""
     write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

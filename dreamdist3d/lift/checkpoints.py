@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dreamdist3d.errors import UserError
-from dreamdist3d.files import write_atomic
+from dreamdist3d.files import write_bytes
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 
@@ -29,7 +29,7 @@ def write_checkpoint(state: dict[str, Any], path: Path) -> None:
     content = io.BytesIO()  # torch's own writer hides a full disk behind another kind of error
     torch.save(state, content)
     fresh = path.with_name("next.ckpt")
-    write_atomic(fresh, lambda temporary: temporary.write_bytes(content.getbuffer()))
+    write_bytes(fresh, content.getbuffer())
     try:
         if path.is_file():
             os.replace(path, path.with_name(PREVIOUS))

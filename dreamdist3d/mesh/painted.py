@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import trimesh
 
-from dreamdist3d.mesh.colors import linear_to_srgb, srgb_to_linear
+from dreamdist3d.mesh.colors import linear_to_srgb, srgb_to_linear, vertex_colors
 
 AlphaMode = Literal["OPAQUE", "MASK", "BLEND"]
 Wrap = Literal["repeat", "clamp", "mirror"]
@@ -49,12 +49,8 @@ class Painted:
 
     def vertex_colors(self) -> np.ndarray:
         """Colours at the vertices, read from the texture where there is one: uint8 [V, 3], sRGB."""
-        if self.texture is None:
-            return self.colors[:, :3]
-        texel = sample_texture(self.texture, self.uv, self.sampler)
-        return np.round(255.0 * _product(texel, None if self.colors is None else self.colors / 255.0)[:, :3]).astype(
-            np.uint8
-        )
+        colors = None if self.colors is None else self.colors / 255.0
+        return np.round(255.0 * self._blended(colors, self.uv)[:, :3]).astype(np.uint8)
 
     def interpolated(self, values: np.ndarray, face: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Values at the vertices, [V, C], at places given by face [N] and barycentric weights [N, 3]: [N, C]."""
@@ -63,9 +59,14 @@ class Painted:
     def rgba_at(self, face: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """sRGB and opacity in [0, 1] at places given by face [N] and barycentric weights [N, 3]: [N, 4]."""
         colors = None if self.colors is None else self.interpolated(self.colors / 255.0, face, weights)
-        if self.texture is None:
-            return _with_opacity(colors)
-        return _product(sample_texture(self.texture, self.interpolated(self.uv, face, weights), self.sampler), colors)
+        return self._blended(colors, None if self.uv is None else self.interpolated(self.uv, face, weights))
+
+    def _blended(self, colors: np.ndarray | None, uv: np.ndarray | None) -> np.ndarray:
+        """What colours [N, 3 or 4] and the texture at `uv` [N, 2] make together: [N, 4]."""
+        if self.texture is not None and uv is not None:
+            return _product(sample_texture(self.texture, uv, self.sampler), colors)
+        assert colors is not None  # see __post_init__
+        return _with_opacity(colors)
 
     def color_at(self, face: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """sRGB in [0, 1] at places given by face [N] and barycentric weights [N, 3]: [N, 3]."""
@@ -78,7 +79,7 @@ class Painted:
     @classmethod
     def of(cls, mesh: trimesh.Trimesh) -> "Painted":
         """A mesh with vertex colours (sRGB)."""
-        return cls(mesh.vertices.view(np.ndarray), mesh.faces.view(np.ndarray), mesh.visual.vertex_colors[:, :3])
+        return cls(mesh.vertices.view(np.ndarray), mesh.faces.view(np.ndarray), vertex_colors(mesh)[:, :3])
 
 
 def of_each(parts: Sequence[Painted], face: np.ndarray) -> Iterator[tuple[Painted, np.ndarray, np.ndarray]]:

@@ -8,6 +8,7 @@ import numpy as np
 import trimesh
 
 from dreamdist3d.errors import UserError
+from dreamdist3d.mesh.colors import color_vertices
 from dreamdist3d.mesh.painted import Painted
 from dreamdist3d.mesh.reading.common import Notes, checked_parts, shown
 from dreamdist3d.mesh.reading.gltf_scene import read_gltf
@@ -44,12 +45,14 @@ def read_mesh(path: Path) -> trimesh.Trimesh:
 
 def merged(parts: Sequence[Painted]) -> trimesh.Trimesh:
     """Painted meshes as one, with sRGB uint8 vertex colours; textures are read at the vertices."""
-    meshes = []
+    meshes: list[trimesh.Trimesh] = []
     for part in parts:
         mesh = trimesh.Trimesh(part.vertices, part.faces, process=False)
-        mesh.visual.vertex_colors = part.vertex_colors()
+        color_vertices(mesh, part.vertex_colors())
         meshes.append(mesh)
-    return trimesh.util.concatenate(meshes)
+    whole = trimesh.util.concatenate(meshes)
+    assert isinstance(whole, trimesh.Trimesh)
+    return whole
 
 
 def read_painted(path: Path) -> list[Painted]:

@@ -109,7 +109,8 @@ def _visible(parts: Sequence[Painted], hits: Hits) -> np.ndarray:
 
 def _binned(image: np.ndarray, factor: int) -> np.ndarray:
     """The mean of every block of factor x factor pixels of [H, W, ...]."""
-    return sum(image[y::factor, x::factor] for y in range(factor) for x in range(factor)) / factor**2
+    blocks = [image[y::factor, x::factor] for y in range(factor) for x in range(factor)]
+    return np.sum(blocks, axis=0) / factor**2
 
 
 def framed(parts: Sequence[Painted], radius: float) -> list[Painted]:

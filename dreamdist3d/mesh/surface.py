@@ -40,8 +40,9 @@ def drop_floaters(mesh: trimesh.Trimesh, fraction: float) -> trimesh.Trimesh:
     labels = component_labels(mesh)
     volumes = np.abs(signed_volumes(mesh, labels))
     kept = volumes >= fraction * volumes.max()
-    (part,) = mesh.submesh([kept[labels].nonzero()[0]], append=False)
-    return part
+    kept_part: trimesh.Trimesh | list[trimesh.Trimesh] = mesh.submesh([kept[labels].nonzero()[0]], append=True)
+    assert isinstance(kept_part, trimesh.Trimesh)
+    return kept_part
 
 
 def _occupancy(grid: np.ndarray, threshold: float, smooth_voxels: float, seal_fraction: float) -> np.ndarray:

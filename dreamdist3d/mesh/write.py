@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import trimesh
 
-from dreamdist3d.files import write_atomic
+from dreamdist3d.files import write_bytes
 from dreamdist3d.mesh.axes import placement, to_gltf
 from dreamdist3d.mesh.colors import srgb_to_linear, vertex_colors
 from dreamdist3d.mesh.glb import pack_glb
@@ -32,7 +32,7 @@ def write_glb(mesh: trimesh.Trimesh, path: Path) -> None:
         "COLOR_0": _linear_colors(mesh),
     }
     data = pack_glb(attributes, mesh.faces, _MATERIAL, name=path.stem)
-    write_atomic(path, lambda temporary: temporary.write_bytes(data))
+    write_bytes(path, data)
 
 
 def unit_normals(normals: np.ndarray) -> np.ndarray:

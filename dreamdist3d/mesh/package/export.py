@@ -10,7 +10,7 @@ import numpy as np
 import trimesh
 
 from dreamdist3d.errors import UserError
-from dreamdist3d.files import ensure_folder, safe_name, write_atomic, write_json
+from dreamdist3d.files import ensure_folder, safe_name, write_bytes, write_json
 from dreamdist3d.mesh.axes import Placement, placement, to_gltf
 from dreamdist3d.mesh.package.formats import mesh_files
 from dreamdist3d.mesh.package.hulls import Hulls, convex_hulls
@@ -112,7 +112,7 @@ def write_asset(
     begins("files")
     files = mesh_files(package, settings) | baked.pictures
     for name, content in files.items():
-        write_atomic(folder / name, lambda path, content=content: path.write_bytes(content))
+        write_bytes(folder / name, content)
     of_levels = [warning for level in baked.levels for warning in level.warnings]
     warnings = [*_shape_warnings(baked.quality, settings), *of_levels, *baked.hulls.warnings]
     record = asset_record(

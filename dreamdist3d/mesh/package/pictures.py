@@ -37,6 +37,7 @@ def turntable(package: Package, renderer: Renderer) -> bytes:
 
 def _pictures(package: Package, azimuths: list[float], size: int, renderer: Renderer) -> list[Image.Image]:
     level = package.levels[0]
+    assert level.normals is not None  # only hulls have none
     painted = [
         Painted(
             to_world(level.vertices),

@@ -9,6 +9,7 @@ import numpy as np
 import trimesh
 
 from dreamdist3d.mesh.axes import to_world
+from dreamdist3d.mesh.colors import color_vertices
 from dreamdist3d.mesh.nearest import nearest_on
 from dreamdist3d.mesh.painted import Material, Painted
 from dreamdist3d.mesh.read import read_file
@@ -49,7 +50,7 @@ class AssetSource:
         """The surface within a triangle budget, with sRGB vertex colours."""
         mesh = simplify(self.surface, max_triangles)
         colors = self.color_at(mesh.vertices.view(np.ndarray), mesh.vertex_normals)
-        mesh.visual.vertex_colors = np.round(255.0 * colors[:, :3]).astype(np.uint8)
+        color_vertices(mesh, np.round(255.0 * colors[:, :3]).astype(np.uint8))
         return mesh
 
     def shaded(self, crease_deg: float | None) -> trimesh.Trimesh:

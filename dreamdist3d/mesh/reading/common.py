@@ -10,7 +10,7 @@ from PIL import Image
 from dreamdist3d.errors import UserError
 from dreamdist3d.mesh.painted import Painted
 
-BARE = np.uint8([200, 200, 200])  # of meshes that no file gives a colour
+BARE = np.array([200, 200, 200], np.uint8)  # of meshes that no file gives a colour
 _MOST_NOTES = 24
 _MOST_PIXELS = 1 << 27  # half a gigabyte of RGBA
 _MOST_VERTICES = 1 << 27

@@ -1,16 +1,16 @@
 """glTF materials and textures as paint."""
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from dreamdist3d.errors import UserError
 from dreamdist3d.mesh.colors import linear_to_srgb, srgb_to_linear
-from dreamdist3d.mesh.painted import Material, Sampler
+from dreamdist3d.mesh.painted import AlphaMode, Material, Sampler, Wrap
 from dreamdist3d.mesh.reading.common import BARE, decoded_picture, shown
 from dreamdist3d.mesh.reading.gltf import FOLLOWED, GltfFile
 
-_WRAPS = {33071: "clamp", 33648: "mirror", 10497: "repeat"}
+_WRAPS: dict[Any, Wrap] = {33071: "clamp", 33648: "mirror", 10497: "repeat"}
 _SPECULAR = "KHR_materials_pbrSpecularGlossiness"
 _TRANSFORM = "KHR_texture_transform"
 _BLACK = 1e-3  # a base colour below this shows nothing of its own
@@ -85,9 +85,13 @@ class PaintReader:
         if picture is None:
             return {}
         sampler = self._file.entry("samplers", texture["sampler"]) if "sampler" in texture else {}
-        wraps = tuple(_WRAPS.get(sampler.get(side), "repeat") for side in ("wrapS", "wrapT"))
+        across, along = (_WRAPS.get(sampler.get(side), "repeat") for side in ("wrapS", "wrapT"))
         nearest = sampler.get("magFilter") == 9728
-        return {"uv": _transformed(uv[:, :2], transform), "texture": picture, "sampler": Sampler(wraps, nearest)}
+        return {
+            "uv": _transformed(uv[:, :2], transform),
+            "texture": picture,
+            "sampler": Sampler((across, along), nearest),
+        }
 
     def _picture(self, texture: dict[str, Any], name: str, opacity: bool) -> np.ndarray | None:
         extensions = texture.get("extensions", {})
@@ -126,8 +130,8 @@ class PaintReader:
 
 
 def _material(source: dict[str, Any]) -> Material:
-    mode = source.get("alphaMode", "OPAQUE")
-    mode = mode if mode in ("OPAQUE", "MASK", "BLEND") else "OPAQUE"
+    stored: Any = source.get("alphaMode")
+    mode: AlphaMode = stored if stored in get_args(AlphaMode) else "OPAQUE"
     return Material(mode, float(source.get("alphaCutoff", 0.5)), bool(source.get("doubleSided", False)))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dreamdist3d.mesh.painted import Material, Sampler
+from dreamdist3d.mesh.painted import AlphaMode, Material, Sampler, Wrap
 from dreamdist3d.mesh.reading.common import Notes, decoded_picture, file_beside, shown
 
 # How many words follow an option of a texture; those of three are followed by one to three numbers.
@@ -64,7 +64,7 @@ def _material(path: Path, name: str, entry: dict[str, str], notes: Notes) -> Obj
     opacity = _opacity(entry, name, notes)
     file, options = _texture_words(entry.get(slot, ""))
     texture = _picture(path, file, name, notes) if file else None
-    mode = "OPAQUE" if opacity >= 1.0 else "BLEND"
+    mode: AlphaMode = "OPAQUE" if opacity >= 1.0 else "BLEND"
     if texture is not None and (mask_file := _texture_words(entry.get("map_d", ""))[0]):
         mask = _picture(path, mask_file, name, notes, opacity=True)
         if mask is not None:
@@ -74,7 +74,7 @@ def _material(path: Path, name: str, entry: dict[str, str], notes: Notes) -> Obj
     elif "map_d" in entry and texture is None:
         notes.add(f"material {shown(name)}: its opacity map is not kept, for there is no texture to carry it.")
     plain = np.round(255.0 * np.append(color, [opacity] if mode != "OPAQUE" else []).clip(0, 1)).astype(np.uint8)
-    wrap = "clamp" if options.get("-clamp", ["off"])[0] == "on" else "repeat"
+    wrap: Wrap = "clamp" if options.get("-clamp", ["off"])[0] == "on" else "repeat"
     scale, offset = (_pair(options.get(key, []), default) for key, default in (("-s", 1.0), ("-o", 0.0)))
     return ObjMaterial(name, plain, Material(mode), texture, Sampler((wrap, wrap)), scale, offset)
 
@@ -141,7 +141,7 @@ def _picture(path: Path, name: str, material: str, notes: Notes, opacity: bool =
         return None
 
 
-def _with_mask(texture: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, str]:
+def _with_mask(texture: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, AlphaMode]:
     """A texture [H, W, 3] with the opacity of another picture [h, w, 4], in its alpha or else its gray."""
     values = mask[..., 3] if (mask[..., 3] < 255).any() else mask[..., :3].mean(axis=2).round().astype(np.uint8)
     size = texture.shape[1], texture.shape[0]

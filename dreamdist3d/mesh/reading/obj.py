@@ -157,32 +157,32 @@ def _part(
     notes: Notes,
 ) -> Painted:
     corners = np.array(group.corners, np.int64)
-    for k, (table, key) in enumerate(((points, "vertex"), (places, "texture coordinate"), (normals, "normal"))):
+    for k, (table, word) in enumerate(((points, "vertex"), (places, "texture coordinate"), (normals, "normal"))):
         if corners[:, k].max() >= len(table) and (k == 0 or len(table)):
-            raise UserError(f"a face names {key} {corners[:, k].max() + 1} of {len(table)}; export it again.")
+            raise UserError(f"a face names {word} {corners[:, k].max() + 1} of {len(table)}; export it again.")
     triangles, _ = triangulated(points, np.array(group.sizes), corners[:, 0])
     has_normals = bool(len(normals)) and bool((corners[:, 2] >= 0).all())
-    textured = material is not None and material.texture is not None
-    if textured and not (len(places) and (corners[:, 1] >= 0).all()):
-        notes.add(f"material {shown(material.name)} has a texture, its faces no texture coordinates: left out.")
-        textured = False
-    key = corners * [True, textured, has_normals]
+    textured = None if material is None or material.texture is None else material
+    if textured is not None and not (len(places) and (corners[:, 1] >= 0).all()):
+        notes.add(f"material {shown(textured.name)} has a texture, its faces no texture coordinates: left out.")
+        textured = None
+    key = corners * [True, textured is not None, has_normals]
     unique, index = np.unique(key, axis=0, return_inverse=True)
     vertices, faces = points[unique[:, 0]], index.reshape(-1)[triangles]
     shading = normals[unique[:, 2]] if has_normals else None
     own = None if colors is None else colors[unique[:, 0]]
-    if textured:
+    if textured is not None:
         if own is not None and (own < 255).any():
-            notes.add(f"vertex colours beside the texture of material {shown(material.name)} are left out.")
-        uv = material.placed(places[unique[:, 1]]) * [1.0, -1.0] + [0.0, 1.0]
+            notes.add(f"vertex colours beside the texture of material {shown(textured.name)} are left out.")
+        uv = textured.placed(places[unique[:, 1]]) * [1.0, -1.0] + [0.0, 1.0]
         return Painted(
             vertices,
             faces,
             uv=uv,
-            texture=material.texture,
+            texture=textured.texture,
             normals=shading,
-            sampler=material.sampler,
-            material=material.material,
+            sampler=textured.sampler,
+            material=textured.material,
         )
     if own is not None and (material is None or (own < 255).any()):
         return Painted(vertices, faces, colors=own, normals=shading)

@@ -202,7 +202,9 @@ def _read_binary(elements: list[_Element], data: bytes, at: int, order: str) -> 
 def _ragged_binary(element: _Element, data: bytes, at: int, order: str) -> int:
     columns: dict[str, list] = {name: [] for name, _, _ in element.properties}
     lengths: dict[str, list[int]] = {name: [] for name, _, length in element.properties if length}
-    kinds = [(n, np.dtype(order + kind), count and np.dtype(order + count)) for n, kind, count in element.properties]
+    kinds = [
+        (n, np.dtype(order + kind), np.dtype(order + count) if count else None) for n, kind, count in element.properties
+    ]
     for _ in range(element.count):
         for name, kind, length in kinds:
             count = 1
@@ -236,7 +238,8 @@ def _parts(
     sizes, corners = _polygons(face)
     if len(corners) and (corners.min() < 0 or corners.max() >= len(points)):
         raise UserError(f"a face names vertex {corners.max()} of {len(points)}; export it again.")
-    chosen, owner = triangulated(points, sizes, corners)
+    chosen, owners = triangulated(points, sizes, corners)
+    owner: np.ndarray | None = owners
     faces = corners[chosen]
     if strips is not None and strips.count:
         if face is not None and face.count:

@@ -61,13 +61,13 @@ def _bake(
     depicted = mesh if dense is None else dense
     smooth = texels.interpolate(layout.normals, layout.faces)  # not normalised, as in a shader
     points, normals = depicted_places(depicted, layout.points(texels), unit(smooth))
-    baked = [bake_albedo(texels, points, normals, layout, color_at, settings.supersample), None, None]
+    albedo = _image(bake_albedo(texels, points, normals, layout, color_at, settings.supersample), texels, layout.size)
+    bumps = occlusion = None
     if settings.normal_map and dense is not None:
-        baked[1] = _normal_map(normals, smooth, texels, layout)
+        bumps = _image(_normal_map(normals, smooth, texels, layout), texels, layout.size)
     if settings.occlusion:
-        baked[2] = bake_occlusion(texels, points, normals, depicted, settings.size)
-    images = [None if values is None else _image(values, texels, layout.size) for values in baked]
-    return TextureMaps(*images, mask)
+        occlusion = _image(bake_occlusion(texels, points, normals, depicted, settings.size), texels, layout.size)
+    return TextureMaps(albedo, bumps, occlusion, mask)
 
 
 def _normal_map(normals: np.ndarray, smooth: np.ndarray, texels: Texels, layout: Layout) -> np.ndarray:
@@ -146,7 +146,7 @@ def bake_albedo(
     if supersample > 1:
         rows = _uneven(albedo, texels, layout.size).nonzero()[0]
         grid = (np.arange(supersample) + 0.5) / supersample - 0.5
-        light = sum(_linear(colors(rows, (x, y))) for x in grid for y in grid) / grid.size**2
+        light = np.mean([_linear(colors(rows, (x, y))) for x in grid for y in grid], axis=0)
         albedo[rows] = np.concatenate([linear_to_srgb(light[:, :3]), light[:, 3:]], axis=1)
     return np.round(255.0 * albedo.clip(0.0, 1.0)).astype(np.uint8)
 

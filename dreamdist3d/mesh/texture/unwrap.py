@@ -143,7 +143,8 @@ def untangle(
 
 def _few_to_move(faces: np.ndarray, uv: np.ndarray, size: int) -> list[int]:
     """Greedily: again and again the triangle that shares the most texels."""
-    hits, moved = rasterise(uv, faces, size, inset=1e-4), []
+    hits = rasterise(uv, faces, size, inset=1e-4)
+    moved: list[int] = []
     while len(moved) <= _MOST and (shared := shared_texels(hits)).any():
         moved.append(int(np.bincount(hits.face[shared]).argmax()))
         hits = hits.where(hits.face != moved[-1])

@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from dreamdist3d.errors import UserError
-from dreamdist3d.files import write_atomic
+from dreamdist3d.files import write_bytes
 
 MAX_NUMBERS = 2**26  # of a file: five hundred times what the paper's 32 prompts of 4 tokens take
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
@@ -58,7 +58,7 @@ def write_stored(path: Path, format: str, tensors: Mapping[str, Tensor], metadat
     # Cloned, because safetensors refuses tensors that share memory, as one component named twice does.
     plain = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
     blob = _in_order(save(plain, {**metadata, "format": format}))
-    write_atomic(path, lambda temporary: temporary.write_bytes(blob))
+    write_bytes(path, blob)
 
 
 def read_stored(path: Path) -> Stored:

@@ -49,7 +49,7 @@ def _objects(parts: Sequence[Part], material: str | None) -> str:
     for part in parts:
         blocks += [f"o {part.name}", _rows("v", part.vertices, "%.7g")]
         corner = "%d"
-        if part.uv is not None:
+        if part.uv is not None and part.normals is not None:
             blocks += [_rows("vt", part.uv * [1.0, -1.0] + [0.0, 1.0], "%.7g"), _rows("vn", part.normals, "%.5g")]
             corner = "%d/%d/%d"
         for kind, faces in part.faces_by_material():

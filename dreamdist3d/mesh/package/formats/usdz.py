@@ -42,6 +42,7 @@ def usdz_files(package: Package) -> dict[str, bytes]:
 
 
 def _mesh(stage: Any, root: Any, part: Part) -> Any:
+    assert part.normals is not None and part.uv is not None  # only hulls have none
     mesh = UsdGeom.Mesh.Define(stage, root.AppendChild("mesh"))
     vertices = part.vertices.astype(np.float32)
     mesh.CreatePointsAttr(Vt.Vec3fArray.FromNumpy(vertices))
