@@ -11,6 +11,27 @@ Covariance = Literal["low_rank", "diagonal"]
 Objective = Literal["coupled", "paper"]
 """What learning minimises: each draw with the picture it belongs to, or, as published, with pictures of any kind."""
 
+CompositionKind = Literal["blend", "mixture"]
+"""Several distributions as one: a family in between them, or now one of them and now another."""
+
+Batching = Literal["independent", "antithetic", "spread"]
+"""Several draws at once: each by itself, in pairs across the mean, or chosen to lie far apart."""
+
+Noise = Literal["fresh", "matched"]
+"""The initial noise of sampled pictures: each its own, or one for all."""
+
+Precision = Literal["auto", "fp32", "fp16", "bf16"]
+"""What a UNet computes in."""
+
+LearnPrecision = Literal["auto", "fp32", "bf16"]
+"""What learning computes in: gradients through a UNet leave float16's range."""
+
+Prediction = Literal["epsilon", "v_prediction"]
+"""What a UNet was trained to predict."""
+
+GuidanceKind = Literal["x0", "sds"]
+"""How renders are pulled: to the reconstructed x0 (MVDream), or along the plain gradient (DreamFusion)."""
+
 Device = Literal["auto", "cpu", "cuda"]
 
 PresetName = Literal["unity", "unreal", "godot", "web"]

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
-from dreamdist3d.choices import Device, MeshFormat, PresetName
+from dreamdist3d.choices import CompositionKind, Device, MeshFormat, Precision, PresetName
 from dreamdist3d.errors import UserError, clipped, shown
 from dreamdist3d.guidance.config import GuidanceConfig
 from dreamdist3d.lift.config import (
@@ -39,7 +39,7 @@ class PromptProcessorConfig:
 
     distribution: str | list[str] | None = None
     weights: list[float] | None = None
-    composition: Literal["blend", "mixture"] = "blend"
+    composition: CompositionKind = "blend"
     prompt: str = ""
     prefix: str | None = None
     suffix: str | None = None
@@ -76,7 +76,7 @@ class SystemConfig:
 
     backbone: str = "mini"
     device: Device = "auto"
-    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
+    precision: Precision = "auto"
     low_vram: bool = False
     compile: bool = False
     geometry: GeometryConfig = field(default_factory=GeometryConfig)

@@ -20,5 +20,5 @@ from .joint_attention import (
     install_joint_attention as install_joint_attention,
 )
 from .load import load_backbone as load_backbone
-from .precision import Precision as Precision, resolve_precision as resolve_precision, set_precision as set_precision
+from .precision import resolve_precision as resolve_precision, set_precision as set_precision
 from .sampling import latent_shape as latent_shape, sample_images as sample_images

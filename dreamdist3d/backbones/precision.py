@@ -5,14 +5,11 @@ runs once per draw, and the moments of a distribution must not depend on the mac
 runs in float16, whose largest number, 65,504, its activations and the gradients through it can exceed.
 """
 
-from typing import Literal
-
 import torch
 
 from dreamdist3d.backbones.backbone import Backbone
+from dreamdist3d.choices import Precision
 from dreamdist3d.quiet import quiet_loading
-
-Precision = Literal["auto", "fp32", "fp16", "bf16"]
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 

@@ -3,11 +3,11 @@
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from dreamdist3d.choices import Covariance, Device, Objective
+from dreamdist3d.choices import Batching, CompositionKind, Covariance, Device, LearnPrecision, Noise, Objective
 from dreamdist3d.cli.given import given
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class LearnSettings:
 class ExecutionSettings:
     """How steps are computed; never what."""
 
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: LearnPrecision = "auto"
     """Of text encoder and UNet; auto is bf16 on GPUs that compute in it."""
     compile: bool = False
     """Compile the UNet."""
@@ -116,7 +116,7 @@ class SamplingSettings:
     """Of DDIM."""
     rescale: float | None = None
     """Of the guided prediction's spread, 0 to 1. Left out: what suits the backbone."""
-    noise: Literal["fresh", "matched"] = "fresh"
+    noise: Noise = "fresh"
     """Initial noise: each picture its own, or the same for all, so that only the draws differ."""
     noise_seed: int = 0
     """Of the initial noise."""
@@ -132,7 +132,7 @@ def sample(
     suffix: str | None = None,
     scale: float = 1.0,
     seed: int = 0,
-    batch: Literal["independent", "antithetic", "spread"] = "independent",
+    batch: Batching = "independent",
     backbone: str | None = None,
     settings: Annotated[SamplingSettings, arg(name="")] = SamplingSettings(),
     device: Device = "auto",
@@ -172,7 +172,7 @@ def mix(
     out: Path,
     weights: tuple[float, ...] | None = None,
     gammas: tuple[float, ...] | None = None,
-    kind: Literal["blend", "mixture"] = "blend",
+    kind: CompositionKind = "blend",
 ) -> None:
     """Make one distribution of several: in between them, or now one and now another.
 

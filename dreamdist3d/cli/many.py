@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from dreamdist3d.choices import Batching
+
 
 def batch(
     config: str,
@@ -13,7 +15,7 @@ def batch(
     overrides: Positional[tuple[str, ...]] = (),
     workers: int = 0,
     assets_per_worker: int = 1,
-    draws: Literal["independent", "antithetic", "spread"] = "independent",
+    draws: Batching = "independent",
     retries: int = 2,
     executor: Literal["local", "ray"] = "local",
     references: Path | None = None,

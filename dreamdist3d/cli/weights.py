@@ -1,10 +1,11 @@
 """Commands about weights and the machine they are to run on."""
 
 from pathlib import Path
-from typing import Literal
 
 from tyro.conf import Positional
 from tyro.extras import SubcommandApp
+
+from dreamdist3d.choices import Prediction
 
 backbones = SubcommandApp()
 
@@ -51,7 +52,7 @@ def backbones_convert(
     out: Positional[Path],
     half: bool = False,
     views: int = 4,
-    prediction: Literal["epsilon", "v_prediction"] = "epsilon",
+    prediction: Prediction = "epsilon",
 ) -> None:
     """Write an original checkpoint, or MVDream's own folder layout, as a plain diffusers folder.
 

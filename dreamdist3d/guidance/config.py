@@ -1,10 +1,11 @@
 """What can be set about score distillation. Torch-free."""
 
 from dataclasses import dataclass
-from typing import Literal
+
+from dreamdist3d.choices import GuidanceKind
 
 
-@dataclass
+@dataclass(frozen=True)
 class GuidanceConfig:
     """Multi-view score distillation (MVDream, section 3.3). Steps are given as shares of the whole run.
 
@@ -21,7 +22,7 @@ class GuidanceConfig:
             a field can follow a tint only by filling with fog. 0 leaves x0 as it is.
     """
 
-    kind: Literal["x0", "sds"] = "x0"
+    kind: GuidanceKind = "x0"
     guidance_scale: float = 50.0
     recon_std_rescale: float = 0.5
     max_timestep: tuple[float, float] = (0.98, 0.50)

@@ -1,19 +1,19 @@
 """Several draws at once: independent, in antithetic pairs, or spread far apart."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dreamdist3d.choices import Batching
 from dreamdist3d.errors import UserError
 from dreamdist3d.prompts.draw import PromptDraw
 from dreamdist3d.prompts.encoder import SoftPromptEncoder
 from dreamdist3d.prompts.moments import Moments
 from dreamdist3d.prompts.source import PromptSource
 
-Batching = Literal["independent", "antithetic", "spread"]
 BATCHINGS: tuple[str, ...] = get_args(Batching)
 CANDIDATES = 8  # draws that `spread` looks at for each one it keeps
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from dreamdist3d.backbones import Fingerprinted, is_earlier, shortened
+from dreamdist3d.choices import CompositionKind
 from dreamdist3d.errors import UserError, one_line
 from dreamdist3d.prompts.distribution import PromptDistribution
 from dreamdist3d.prompts.draw import PromptDraw
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 FORMAT = "dreamdist3d-composition-1"
-Kind = Literal["blend", "mixture"]
-KINDS: tuple[str, ...] = get_args(Kind)
+KINDS: tuple[str, ...] = get_args(CompositionKind)
 _TOLERANCE = 1e-3  # of the weights' sum: what is left of thirds written with three decimals
 _ROUNDING = 1e-12
 _OF_COMPONENT = ("covariance", "encoder_fingerprint", "prefix", "suffix", "metadata", "limit")
@@ -50,7 +50,7 @@ class PromptComposition(PromptSource):
     components: tuple[PromptDistribution, ...]
     weights: tuple[float, ...] | None = None
     gammas: tuple[float, ...] | None = None
-    kind: Kind = "blend"
+    kind: CompositionKind = "blend"
 
     def __post_init__(self) -> None:
         components, count = tuple(self.components), len(self.components)

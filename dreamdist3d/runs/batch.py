@@ -12,10 +12,10 @@ from pathlib import Path
 
 import torch
 
+from dreamdist3d.choices import Batching
 from dreamdist3d.config import RunConfig
 from dreamdist3d.errors import Stopped, UserError
 from dreamdist3d.files import ensure_folder, safe_name
-from dreamdist3d.prompts.batches import Batching
 from dreamdist3d.runs.locks import LOCK, Busy, Holder, holder_of
 from dreamdist3d.runs.manifest import Manifest
 from dreamdist3d.runs.plan import PLAN_NAME, BatchPlan, agree, plan_batch

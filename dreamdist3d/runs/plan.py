@@ -8,11 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from dreamdist3d.choices import Batching
 from dreamdist3d.config import DRAW_SEEDS, SEEDS, PromptProcessorConfig, RunConfig
 from dreamdist3d.errors import UserError, shown
 from dreamdist3d.files import read_json, safe_name, write_json
 from dreamdist3d.prompts import SoftPromptEncoder
-from dreamdist3d.prompts.batches import Batching, draw_batch
+from dreamdist3d.prompts.batches import draw_batch
 from dreamdist3d.runs.condition import check_words, open_distribution
 from dreamdist3d.runs.manifest import Manifest
 from dreamdist3d.runs.prepare import open_backbone

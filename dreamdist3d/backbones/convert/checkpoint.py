@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from diffusers import DDPMScheduler
@@ -13,10 +13,11 @@ from dreamdist3d.backbones.convert.tensors import looks_like, read_tensors
 from dreamdist3d.backbones.convert.text import CLIP_PREFIX, OPEN_CLIP_PREFIX, convert_text_encoder, is_open_clip
 from dreamdist3d.backbones.convert.tokenizer import END, clip_tokenizer
 from dreamdist3d.backbones.convert.unet import PREFIX, convert_mvdream_unet, takes_cameras
+from dreamdist3d.choices import Prediction
 from dreamdist3d.errors import UserError
 from dreamdist3d.quiet import quiet_loading
 
-_PREDICTION_TYPES = ("epsilon", "v_prediction")
+_PREDICTION_TYPES = get_args(Prediction)
 # Stable Diffusion 2.x with v-prediction was trained at 768 pixels.
 _V_PREDICTION_SIZE = 96
 # Rounding of a schedule stored in half precision stays below; the nearest other schedule is a hundred times off.

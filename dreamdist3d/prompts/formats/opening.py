@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from dreamdist3d.choices import CompositionKind
 from dreamdist3d.errors import UserError
 from dreamdist3d.prompts import composition, distribution, fixed
-from dreamdist3d.prompts.composition import Kind, PromptComposition
+from dreamdist3d.prompts.composition import PromptComposition
 from dreamdist3d.prompts.distribution import PromptDistribution
 from dreamdist3d.prompts.fixed import FixedMoments
 from dreamdist3d.prompts.formats.storage import read_stored
@@ -32,7 +33,7 @@ def load_distribution(path: Path) -> PromptSource:
 
 
 def open_distributions(
-    paths: Sequence[Path], weights: Sequence[float] | None = None, kind: Kind = "blend"
+    paths: Sequence[Path], weights: Sequence[float] | None = None, kind: CompositionKind = "blend"
 ) -> PromptSource:
     """One file as it is, several as a composition.
 

@@ -4,16 +4,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial, wraps
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from dreamdist3d.backbones import Backbone
+from dreamdist3d.choices import LearnPrecision
 from dreamdist3d.errors import UserError
-
-LearnPrecision = Literal["auto", "fp32", "bf16"]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from dreamdist3d.backbones import Backbone, latent_shape, sample_images
+from dreamdist3d.choices import Noise
 from dreamdist3d.errors import Stopped, UserError
 from dreamdist3d.files import ensure_folder, write_atomic, write_json
 from dreamdist3d.progress import bar
@@ -23,7 +23,6 @@ from dreamdist3d.prompts.source import PromptSource
 from dreamdist3d.randomness import generator_for
 from dreamdist3d.stopping import StopSignal
 
-Noise = Literal["fresh", "matched"]
 _PIXELS_AT_ONCE = 4 * 512 * 512  # what goes through the UNet in one call, in pixels of the result
 _FORMATS = (".png", ".jpg", ".jpeg", ".webp")
 _GAP, _LABEL = 6, 18
