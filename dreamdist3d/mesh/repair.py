@@ -67,13 +67,19 @@ def _with_area(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.
     return vertices[used], index.reshape(-1, 3)
 
 
+def as_manifold(vertices: np.ndarray, faces: np.ndarray) -> Manifold | None:
+    """In manifold3d's terms; None when the triangles do not close."""
+    solid = Manifold(Mesh64(np.ascontiguousarray(vertices, np.float64), np.ascontiguousarray(faces, np.uint64)))
+    return None if solid.status() != Error.NoError or solid.is_empty() else solid
+
+
 def _as_solid(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Through manifold3d, which pairs the sides of edges where four triangles meet and splits pinched vertices.
 
     None when the triangles do not close.
     """
-    solid = Manifold(Mesh64(np.ascontiguousarray(vertices, np.float64), np.ascontiguousarray(faces, np.uint64)))
-    if solid.status() != Error.NoError or solid.is_empty():
+    solid = as_manifold(vertices, faces)
+    if solid is None:
         return None
     result = solid.to_mesh64()
     return result.vert_properties[:, :3].copy(), result.tri_verts.astype(np.int64)  # theirs is read-only

@@ -105,7 +105,7 @@ def _read_ascii(elements: list[_Element], data: bytes, notes: Notes) -> None:
         values = _numbers(b" ".join(rows).split())
         widths = _uniform_widths(element, values)
         whole = len(values) == element.count * sum(widths)
-        if not whole or not _fits(element, values.reshape(element.count, -1), widths):
+        if not whole or not _fits(element, values.reshape(element.count, sum(widths)), widths):
             _ragged_ascii(element, rows, notes)
 
 
