@@ -199,6 +199,10 @@ def finished(cell: Cell, options: Options, futures: Judgement, wait: bool = Fals
     """Write a cell's scores, if they are there."""
     if not (wait or all(future.done() for future in futures.values())):
         return False
+    failed = [error for future in futures.values() if (error := future.exception())]
+    if failed:
+        print(f"{cell.name} {cell.family} {cell.seed}: {failed[0]}")
+        return True
     rows = [{"gamma": gamma, "noise": noise, **future.result()} for (gamma, noise), future in futures.items()]
     write_json(
         cell.path(options.out, ".json"),

@@ -17,7 +17,7 @@ from torch import Tensor
 from attributes import dominant_color, family_texts, named
 from dreamdist3d.eval.diversity.similarity import mean_pairwise_similarity
 from dreamdist3d.eval.features.mini import MiniClip, MiniDino
-from dreamdist3d.eval.fidelity.manifold import prdc
+from dreamdist3d.eval.fidelity.manifold import NEAREST, prdc
 from dreamdist3d.prompts import load_references
 
 REFERENCES, HELD_OUT = 20, 240
@@ -46,6 +46,8 @@ def score(out: Path, family: str, pictures: np.ndarray | None) -> dict[str, floa
     references, held_out = references_of(out, family).first(REFERENCES), held_out_of(out, family)
     seen = references if pictures is None else judged(torch.from_numpy(pictures).float() / 255, family)
     colors = _known(seen.features["color"])
+    if len(colors) <= NEAREST:
+        raise ValueError(f"only {len(colors)} of {len(seen.hits)} pictures show anything")
     distances = torch.cdist(_known(references.features["color"]), colors)
     result = {
         "met": float((distances.min(dim=1).values < NEAR).float().mean()),
