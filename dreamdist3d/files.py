@@ -5,6 +5,7 @@ import json
 import os
 import re
 import tempfile
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ except ImportError:  # Windows has no flock
     fcntl = None  # type: ignore[assignment]
 
 _UNFINISHED = ".part"  # in the name of a file that is being written: .model.glb.x1y2z3.part.glb
+_NAME_BYTES = 160  # of a name that others are made of by adding to it; file systems take 255
 _DEEPEST, _MOST = 64, 1_000_000  # levels and values of a JSON file
 
 
@@ -193,8 +195,17 @@ def sweep(folder: Path) -> None:
 
 
 def safe_name(text: str, limit: int = 80) -> str:
-    """Turn any text into one path component: letters, digits, `.`, `_`, `-`; never empty, hidden or `..`."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[:limit].rstrip("-.") or "unnamed"
+    """Turn any text into one path component: letters and digits of any script, `.`, `_`, `-`; never empty or hidden.
+
+    At most `limit` characters, and bytes as file systems count them.
+    """
+    plain = "".join(char if _is_kept(char) else " " for char in unicodedata.normalize("NFC", text))
+    name = re.sub(" +", "-", plain).strip("-.")[:limit]
+    return name.encode("utf-8", "ignore")[:_NAME_BYTES].decode("utf-8", "ignore").rstrip("-.") or "unnamed"
+
+
+def _is_kept(char: str) -> bool:
+    return char.isalnum() or char in "._-" or unicodedata.category(char)[0] == "M"  # M: vowel signs and accents
 
 
 def sha256_of(path: Path) -> str:

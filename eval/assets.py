@@ -1,20 +1,17 @@
 """What a set is on disk: runs of ours, mesh files, or folders of renders by any system."""
 
-import os
 import re
 from collections import Counter
-from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from dreamdist3d.discovery import MESHES, RUN_RECORD, files_in, folders_below, foreign_meshes_in, pictures_in
 from dreamdist3d.errors import UserError
 from dreamdist3d.files import read_json
-from dreamdist3d.mesh.read import READABLE
-from dreamdist3d.prompts.learning.images import SUFFIXES
 
 EXPORT = Path("export") / "model.glb"
-MANIFEST = "run.json"
+MANIFEST = RUN_RECORD
 _DEPTH = 3
 _DRAW = "dreamdist3d.json"  # of the threestudio extension
 _MOST_VIEWS = 16
@@ -59,13 +56,13 @@ def find_assets(folder: Path) -> AssetSet:
             return found
     raise UserError(
         f"nothing to score in {folder}: neither runs ({MANIFEST} with {EXPORT}, at most {_DEPTH} folders down), nor "
-        f"trials of threestudio (save/it*-export or save/it*-test), nor {', '.join(READABLE)} files, nor renders "
+        f"trials of threestudio (save/it*-export or save/it*-test), nor {', '.join(MESHES)} files, nor renders "
         "(asset/view.png); export a run first or name another folder."
     )
 
 
 def _run_set(folder: Path) -> AssetSet | None:
-    runs = _folders(folder, lambda here: (here / MANIFEST).is_file())
+    runs = folders_below(folder, lambda here: (here / MANIFEST).is_file(), _DEPTH)
     done = [run for run in runs if (run / EXPORT).is_file()]
     skipped = [(run, f"no {EXPORT} yet; export the run first") for run in runs if run not in done]
     if runs and not done:
@@ -97,7 +94,7 @@ def _record(path: Path) -> dict[str, Any]:
 
 def _trial_set(folder: Path) -> AssetSet | None:
     """Trials of threestudio: the last exported mesh of each or, if none has one, its last test renders."""
-    trials = _folders(folder, lambda here: bool(_steps(here / "save", "export") or _steps(here / "save", "test")))
+    trials = folders_below(folder, lambda here: any(_steps(here / "save", what) for what in ("export", "test")), _DEPTH)
     if not trials and (_steps(folder, "export") or _steps(folder, "test")):
         trials, folder = [folder.resolve().parent], folder.resolve().parent  # the save folder itself
     meshes = {trial: mesh for trial in trials if (mesh := _last_mesh(trial)) is not None}
@@ -127,17 +124,17 @@ def _steps(save: Path, what: str) -> list[Path]:
 
 def _last_mesh(trial: Path) -> Path | None:
     for folder in reversed(_steps(trial / "save", "export")):
-        if meshes := _shown(folder, READABLE):
+        if meshes := files_in(folder, MESHES):
             return meshes[0]
     return None
 
 
 def _mesh_set(folder: Path) -> AssetSet | None:
-    paths = _shown(folder, READABLE)
+    paths = files_in(folder, MESHES)
     # Files of one stem in several formats are told apart by their full names.
     stems = Counter(path.stem for path in paths)
     assets = [Asset(path.stem if stems[path.stem] == 1 else path.name, path) for path in paths]
-    return AssetSet(folder.resolve().name, folder, assets, kind="meshes") if assets else None
+    return AssetSet(folder.resolve().name, folder, assets, foreign_meshes_in(folder), kind="meshes") if assets else None
 
 
 def _render_set(folder: Path) -> AssetSet | None:
@@ -174,26 +171,7 @@ def _evenly(views: list[str]) -> list[str]:
 
 
 def _pictures(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in _shown(folder, tuple(SUFFIXES))}
-
-
-def _shown(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """Its files of such a kind; hidden ones are somebody's leftovers."""
-    files = (path for path in folder.iterdir() if not path.name.startswith("."))
-    return sorted(path for path in files if path.suffix.lower() in suffixes and path.is_file())
-
-
-def _folders(folder: Path, is_one: Callable[[Path], bool]) -> list[Path]:
-    """Those, at most three levels down, that are what is looked for; nothing is looked for inside them."""
-    found = []
-    for root, children, _ in os.walk(folder):
-        here = Path(root)
-        children[:] = sorted(child for child in children if not child.startswith("."))
-        if is_here := is_one(here):
-            found.append(here)
-        if is_here or len(here.relative_to(folder).parts) >= _DEPTH:
-            children.clear()
-    return found
+    return {path.stem: path for path in pictures_in(folder)[0]}
 
 
 def _name(place: Path, folder: Path) -> str:

@@ -86,7 +86,10 @@ def describe_set(one: LoadedSet, seen: Sequence[Seen], scores: Scores, targets: 
         "kind": entry.kind,
         "n_views": len(one.view_names),
         "view_names": list(one.view_names),
-        "assets": [_asset(asset) | {"flags": found} for asset, found in zip(entry.assets, flags, strict=True)],
+        "assets": [
+            _asset(asset) | {"flags": found, "not_followed": list(lines)}
+            for asset, found, lines in zip(entry.assets, flags, one.not_followed, strict=True)
+        ],
         "scores": [score.as_dict() for score in scores.found],
         "encoders": {by.judge: _details(by, scores, names) for by in seen},
         "skipped": _left_out(entry.skipped, False) + _left_out(entry.damaged, True),

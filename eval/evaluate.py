@@ -82,6 +82,21 @@ def evaluate(
     return report
 
 
+def left_out_lines(report: dict[str, Any]) -> list[str]:
+    """What a report leaves out of sets, references and files, one line each, for the terminal."""
+    lines = []
+    for entry in report["sets"]:
+        lines += [f"skipped {one['file']}: {one['reason']}" for one in entry["skipped"] if not one["is_damaged"]]
+        for asset in entry["assets"]:
+            lines += [f"not followed: {asset['file']}: {line}" for line in asset["not_followed"]]
+    references = report["references"] or {"skipped": []}
+    lines += [f"skipped {one['file']}: {one['reason']}" for one in references["skipped"]]
+    if skipped := len(references["skipped"]):
+        used = len(references["names"])
+        lines.append(f"{used} of {used + skipped} pictures used")
+    return lines
+
+
 def require_undamaged(report: dict[str, Any]) -> None:
     """That nothing of a report's sets had to be left out because it could not be read.
 

@@ -14,7 +14,7 @@ from dreamdist3d.choices import Renderer
 from dreamdist3d.errors import UserError, reason_of
 from dreamdist3d.eval.assets import Asset, AssetSet
 from dreamdist3d.eval.renders import VIEW_NAMES, render_views
-from dreamdist3d.mesh.read import merged, read_painted
+from dreamdist3d.mesh.read import merged, read_file
 from dreamdist3d.prompts.learning.images import ReferenceImages, load_references, read_picture
 
 _LARGEST = 1024  # pixels a side; no judge looks at more, and a folder of photographs fits in memory
@@ -30,6 +30,7 @@ class LoadedSet:
         view_names: V.
         pictures: A V pictures [3, H, W] in [0, 1] for the judges, asset by asset, as large as they come.
         meshes: A, or None of a set of renders.
+        not_followed: A times what of a mesh file could not be followed.
     """
 
     entry: AssetSet
@@ -37,6 +38,7 @@ class LoadedSet:
     view_names: tuple[str, ...]
     pictures: list[Tensor]
     meshes: list[trimesh.Trimesh] | None
+    not_followed: list[tuple[str, ...]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,13 +67,14 @@ def load_set(entry: AssetSet, size: int, advance: Callable[[str], None], rendere
     if not assets:
         path, reason = damaged[-1]
         raise UserError(f"none of the {len(entry.assets)} assets of {entry.path} can be scored: {path} {reason}")
-    views, pictures, meshes = zip(*loaded, strict=True)
+    views, pictures, meshes, not_followed = zip(*loaded, strict=True)
     return LoadedSet(
         replace(entry, assets=assets, damaged=damaged),
         np.stack(views),
         tuple(assets[0].views) or VIEW_NAMES,
         [picture for of_asset in pictures for picture in of_asset],
         None if entry.kind == "renders" else list(meshes),
+        list(not_followed),
     )
 
 
@@ -106,13 +109,17 @@ def to_bytes(picture: Tensor) -> np.ndarray:
     return (picture * 255.0).round().clamp(0, 255).byte().movedim(-3, -1).numpy()
 
 
-def _render(asset: Asset, size: int, renderer: Renderer) -> tuple[np.ndarray, list[Tensor], trimesh.Trimesh]:
-    parts = read_painted(asset.path)
-    views = render_views(parts, size, renderer)
-    return views, list(torch.from_numpy(views).movedim(-1, 1).float() / 255.0), merged(parts)
+_Loaded = tuple[np.ndarray, list[Tensor], trimesh.Trimesh | None, tuple[str, ...]]
 
 
-def _read_views(asset: Asset, size: int) -> tuple[np.ndarray, list[Tensor], None]:
+def _render(asset: Asset, size: int, renderer: Renderer) -> _Loaded:
+    file = read_file(asset.path)
+    views = render_views(file.parts, size, renderer)
+    pictures = list(torch.from_numpy(views).movedim(-1, 1).float() / 255.0)
+    return views, pictures, merged(file.parts), file.not_followed
+
+
+def _read_views(asset: Asset, size: int) -> _Loaded:
     pictures = [open_picture(path) for path in asset.views.values()]
     small = [torch.from_numpy(read_picture(path, size)) / 2.0 + 0.5 for path in asset.views.values()]
-    return to_bytes(torch.stack(small)), pictures, None
+    return to_bytes(torch.stack(small)), pictures, None, ()

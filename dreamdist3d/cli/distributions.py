@@ -75,7 +75,7 @@ def learn(
     Several GPUs: `accelerate launch -m dreamdist3d learn ...`.
 
     Args:
-        folder: reference images (jpg, png, webp).
+        folder: reference images: JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF; HEIC with pillow-heif.
         out: the safetensors file to write.
         backbone: mini, mvdream, sd21, a local folder or a checkpoint file.
         restart: forget the checkpoint of an interrupted learning.
@@ -94,6 +94,8 @@ def learn(
     if processes.leads:
         for path, reason in references.skipped:
             print(f"skipped {path}: {reason}", file=sys.stderr)
+        if references.skipped:
+            print(references.told, file=sys.stderr)
     objective = settings.objective or ("paper" if settings.covariance == "diagonal" else "coupled")
     config = replace(preset_for(model, objective), **given(settings))
     steps = Execution(execution.precision, execution.compile, checkpointing=execution.low_vram)

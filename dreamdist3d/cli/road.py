@@ -171,7 +171,7 @@ def evaluate(
         cache: where features are kept between calls; left out: in the report's folder.
     """
     from dreamdist3d.eval import evaluate
-    from dreamdist3d.eval.evaluate import judges_by_name, require_undamaged
+    from dreamdist3d.eval.evaluate import judges_by_name, left_out_lines, require_undamaged
 
     encoders, extras = judges_by_name(features)
     report = evaluate(
@@ -185,6 +185,8 @@ def evaluate(
         renderer=renderer,
         cache=cache,
     )
+    for line in left_out_lines(report):
+        print(line, file=sys.stderr)
     print(out / "report.html")
     require_undamaged(report)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import trimesh
 
+from dreamdist3d.discovery import MESHES
 from dreamdist3d.errors import UserError
 from dreamdist3d.mesh.colors import color_vertices
 from dreamdist3d.mesh.painted import Painted
@@ -21,7 +22,7 @@ _READERS: dict[str, Callable[[Path, Notes], list[Painted]]] = {
     ".obj": read_obj,
     ".ply": read_ply,
 }
-READABLE = tuple(_READERS)
+READABLE = MESHES
 
 
 @dataclass(frozen=True, eq=False)

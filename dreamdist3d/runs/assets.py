@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from dreamdist3d.discovery import MESHES, RUN_RECORD, files_in
 from dreamdist3d.errors import Stopped, reason_of
 from dreamdist3d.files import ensure_folder, safe_name
 from dreamdist3d.mesh.package import PHASES, AssetSource, ExportedAsset, PackageSettings, export_asset, file_source
@@ -20,7 +21,7 @@ Failures = list[tuple[Path, str]]
 
 
 def sources_of(named: Sequence[Path]) -> list[Path]:
-    """The runs and files to export: for a batch's folder all its runs, and none of what lies beside them.
+    """The runs and files to export: of a batch's folder its runs, of a folder of meshes its meshes, alone.
 
     `BATCH/*` names the batch's plan, tables, logs and report too; they are passed over.
     """
@@ -28,6 +29,8 @@ def sources_of(named: Sequence[Path]) -> list[Path]:
     for path in named:
         if (path / PLAN_NAME).is_file():
             found += [run.parent for run in sorted(path.glob("*/run.json"))]
+        elif path.is_dir() and not (path / RUN_RECORD).is_file() and (meshes := files_in(path, MESHES)):
+            found += meshes
         elif (path.parent / PLAN_NAME).is_file() and not (path / "run.json").is_file():
             continue
         else:

@@ -10,7 +10,7 @@ from dreamdist3d.eval import evaluate
 from dreamdist3d.eval.assets import find_assets
 from dreamdist3d.eval.evaluate import require_undamaged
 from dreamdist3d.eval.load import load_set, open_picture
-from dreamdist3d.mesh.read import read_painted
+from dreamdist3d.mesh.read import read_file
 from tests.eval.test_evaluate import COLORS, ColorJudge
 from tests.eval.tiny import colored
 
@@ -175,7 +175,7 @@ def test_one_damaged_file_or_set_leaves_the_others_scored_and_is_told(tmp_path, 
         colored(trimesh.creation.box((1, 1 + index, 1)), color).export(tmp_path / "good" / f"{index}.glb")
         (tmp_path / "bad" / f"{index}.glb").write_bytes(b"glTF")
     (tmp_path / "good" / "x.glb").write_bytes(b"glTF")
-    monkeypatch.setattr("dreamdist3d.eval.load.read_painted", lambda path: burst(path))
+    monkeypatch.setattr("dreamdist3d.eval.load.read_file", lambda path: burst(path))
     report = evaluate(
         [tmp_path / "good", tmp_path / "bad"], None, tmp_path / "out", encoders=[ColorJudge()], image_size=16
     )
@@ -193,4 +193,4 @@ def burst(path):
     """Reads a sound file, and fails on another as no caller foresees."""
     if path.stat().st_size < 10:
         raise IndexError("index 1291845632 is out of bounds")
-    return read_painted(path)
+    return read_file(path)

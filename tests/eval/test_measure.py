@@ -25,7 +25,7 @@ def features(assets, views=4, width=5, seed=0):
 
 def loaded(views, meshes=None, name="set"):
     assets = [Asset(str(index), None) for index in range(len(views))]
-    return LoadedSet(AssetSet(name, None, assets), views, VIEW_NAMES[: views.shape[1]], [], meshes)
+    return LoadedSet(AssetSet(name, None, assets), views, VIEW_NAMES[: views.shape[1]], [], meshes, [()] * len(assets))
 
 
 def test_every_score_is_the_metric_s_own_value_inside_its_interval():

@@ -76,7 +76,7 @@ def convert(
 def _import(
     src: Path, dst: Path, backbone: Backbone | None, prefix: str | None, suffix: str | None, token: str | None
 ) -> None:
-    if src.suffix not in _FOREIGN or dst.suffix != ".safetensors":
+    if src.suffix.lower() not in _FOREIGN or dst.suffix.lower() != ".safetensors":
         raise _nonsense(src, dst)
     if backbone is None:
         raise UserError(f"{src} does not say which text encoder it was learned with: name it with --backbone.")
@@ -89,19 +89,19 @@ def _export(src: Path, dst: Path, backbone: Backbone | None, token: str | None) 
         raise UserError(f"{src} is composed, or holds moments alone: only what `learn` wrote is exported. {_PAIRS}")
     if backbone is not None:
         distribution.check_encoder(backbone)
-    if dst.suffix == ".pt" and token is None:
+    if dst.suffix.lower() == ".pt" and token is None:
         write_official(distribution, dst)
-    elif dst.suffix in (".safetensors", ".bin"):
+    elif dst.suffix.lower() in (".safetensors", ".bin"):
         name = token or distribution.metadata.get("token") or f"<{safe_name(dst.stem)}>"
         write_embedding(distribution, dst, name)
-    elif dst.suffix == ".pt":
+    elif dst.suffix.lower() == ".pt":
         raise UserError("--token names the placeholder of an embedding; the official layout has none: leave it out.")
     else:
         raise _nonsense(src, dst)
 
 
 def _is_ours(path: Path) -> bool:
-    if path.suffix != ".safetensors":
+    if path.suffix.lower() != ".safetensors":
         return False
     try:
         with safe_open(path, framework="pt") as file:
@@ -135,11 +135,11 @@ def import_file(
     Raises:
         UserError: the file cannot be read, or does not fit the backbone; words for moments, which take none.
     """
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         if prefix or suffix or token:
             raise UserError(f"{path} holds moments without tokens: --prefix, --suffix and --token do not apply.")
         return _from_moments(path, read_official_moments(path), backbone)
-    content = None if path.suffix == ".safetensors" else load_pickle(path)
+    content = None if path.suffix.lower() == ".safetensors" else load_pickle(path)
     if is_official(content):
         if token:
             raise UserError(f"{path} is an official checkpoint, which has no placeholder tokens: leave out --token.")

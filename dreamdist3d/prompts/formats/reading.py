@@ -14,6 +14,8 @@ from torch import Tensor
 from dreamdist3d.errors import UserError
 from dreamdist3d.prompts.formats.storage import check_size
 
+_PARAMETER_DICT = "torch.nn.modules.container.ParameterDict"  # in the original textual inversion's files
+
 
 def existing_file(path: Path) -> Path:
     """`path` itself, if it is a file; else a UserError."""
@@ -22,8 +24,17 @@ def existing_file(path: Path) -> Path:
     return path
 
 
+class _Parameters:
+    """What is unpickled in place of a module that holds parameters: its state, and none of its code."""
+
+
+def parameters_of(value: Any) -> Any:
+    """The tensors of an unpickled ParameterDict by name; any other value as it is."""
+    return value.__dict__.get("_parameters") if isinstance(value, _Parameters) else value
+
+
 def load_pickle(path: Path) -> Any:
-    """What `torch.save` wrote, if it is made of tensors, numbers, text and containers only.
+    """What `torch.save` wrote, if it is made of tensors, numbers, text and containers only; see `parameters_of`.
 
     Raises:
         UserError: missing, truncated, no such file, or one that would have to run code to be read.
@@ -33,7 +44,8 @@ def load_pickle(path: Path) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # Checkpoints may hold gigabytes that are not asked for: mapped, they stay on the disk.
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+            with torch.serialization.safe_globals([(_Parameters, _PARAMETER_DICT)]):
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}. Check its permissions.") from error
     except Exception as error:  # torch raises many types on a broken file

@@ -1,7 +1,8 @@
 """Textual-inversion embeddings (Gal et al. 2022): one placeholder token that stands for M vectors.
 
-Layouts: {token: [M, d] or [d]} as diffusers writes it (`.safetensors`, `.bin`), and AUTOMATIC1111's pickled
-{"name": token, "string_to_param": {"*": [M, d]}}.
+Layouts: {token: [M, d] or [d]} as diffusers writes it (`.safetensors`, `.bin`), kohya's {"emb_params": [M, d]}, and
+{"string_to_param": {"*": [M, d]}}, pickled by the original code (`embeddings_gs-*.pt`, a ParameterDict) and, with
+{"name": token}, by AUTOMATIC1111. What else lies in a file beside vectors is left alone.
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,9 @@ from torch import Tensor
 from dreamdist3d.errors import UserError
 from dreamdist3d.files import write_atomic
 from dreamdist3d.prompts.distribution import PromptDistribution
-from dreamdist3d.prompts.formats.reading import checked, existing_file, listed, load_pickle
+from dreamdist3d.prompts.formats.reading import checked, existing_file, is_plain, listed, load_pickle, parameters_of
+
+_ENCODERS = {"clip_g", "clip_l", "t5xxl"}  # keys of files that hold vectors for each of a model's encoders
 
 
 def read_embedding(path: Path, token: str | None = None) -> tuple[str, Tensor]:
@@ -29,7 +32,7 @@ def read_embedding(path: Path, token: str | None = None) -> tuple[str, Tensor]:
     Raises:
         UserError: unreadable, needs code to run, several tokens and none named, odd shapes, not finite.
     """
-    content = _load_safetensors(path) if path.suffix == ".safetensors" else load_pickle(path)
+    content = _load_safetensors(path) if path.suffix.lower() == ".safetensors" else load_pickle(path)
     return embedding_in(path, content, token)
 
 
@@ -66,16 +69,24 @@ def write_embedding(distribution: PromptDistribution, path: Path, name: str) -> 
     if [name] != name.split() or name == "__metadata__":  # what safetensors keeps for itself
         raise UserError(f"the token {name!r} must be one word, as in a prompt: choose another --token.")
     content = {name: distribution.tokens[0].clone()}
-    if path.suffix == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
         write_atomic(path, lambda temporary: temporary.write_bytes(save(content)))
     else:
         write_atomic(path, lambda temporary: torch.save(content, temporary))
 
 
 def _by_token(path: Path, content: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    if several := sorted(_ENCODERS & content.keys()):
+        raise UserError(
+            f"{path} is for a model of several text encoders ({', '.join(several)}), as SDXL and Stable Diffusion 3 "
+            "are: half of it would be no prompt. Give an embedding of Stable Diffusion 1 or 2."
+        )
+    if "emb_params" in content:
+        return {path.stem: content["emb_params"]}
     if "string_to_param" not in content:
-        return content
-    vectors = content["string_to_param"]
+        vectors = {name: value for name, value in content.items() if is_plain(value) and value.ndim in (1, 2)}
+        return vectors or content
+    vectors = parameters_of(content["string_to_param"])
     if not isinstance(vectors, Mapping) or len(vectors) != 1:
         raise UserError(f"{path}: 'string_to_param' does not hold one embedding: give an embedding file.")
     # All such files call their placeholder "*"; the word to type is the name.

@@ -12,10 +12,10 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from dreamdist3d.backbones import Backbone
+from dreamdist3d.discovery import PICTURES, pictures_in
 from dreamdist3d.errors import UserError
 
 MAX_PIXELS = 2**27  # of a picture (134 million): up to 16 bytes each in memory while it is made small
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 CHUNK_PIXELS = 512 * 512  # at a time through the autoencoder, which bounds memory; a larger image goes alone
 
 
@@ -31,6 +31,11 @@ class ReferenceImages:
         return len(self.paths)
 
     @property
+    def told(self) -> str:
+        """How many of the folder's pictures are used."""
+        return f"{len(self.paths)} of {len(self.paths) + len(self.skipped)} pictures used"
+
+    @property
     def content_hash(self) -> str:
         """Hex SHA-256 of the pixels in their order."""
         return hashlib.sha256(np.ascontiguousarray(self.pixels.numpy(), "<f4").data).hexdigest()
@@ -44,8 +49,9 @@ def load_references(folder: Path, size: int) -> ReferenceImages:
     Raises:
         UserError: no such folder, a file in its place, no picture in it, or none that can be read.
     """
-    pictures, paths, skipped = [], [], []
-    for path in _candidates(Path(folder)):
+    pictures, paths = [], []
+    found, skipped = _candidates(Path(folder))
+    for path in found:
         try:
             pictures.append(read_picture(path, size))
             paths.append(path)
@@ -78,19 +84,22 @@ def read_picture(path: Path, size: int) -> np.ndarray:
     return values.transpose(2, 0, 1)
 
 
-def _candidates(folder: Path) -> list[Path]:
+def _candidates(folder: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """Pictures to read, and those of formats that are not read."""
     if not folder.exists():
         raise UserError(f"the image folder {folder} does not exist: check its name.")
     if not folder.is_dir():
         raise UserError(f"{folder} is a file: give the folder that holds the reference images.")
     try:
-        # Names that start with a dot are some systems' side files, not pictures.
-        found = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != "." and p.is_file()]
+        found, foreign = pictures_in(folder)
     except OSError as error:
         raise UserError(f"cannot list {folder}: {error.strerror or error}. Check its permissions.") from error
     if not found:
-        raise UserError(f"{folder} holds no images ({', '.join(SUFFIXES)}): put reference pictures directly in it.")
-    return sorted(found)
+        others = f" ({foreign[0][0].name}: {foreign[0][1]})" if foreign else ""
+        raise UserError(
+            f"{folder} holds no images ({', '.join(PICTURES)}): put reference pictures directly in it{others}."
+        )
+    return found, foreign
 
 
 def _on_white(image: Image.Image) -> Image.Image:

@@ -70,6 +70,39 @@ def test_the_layout_of_automatic1111_is_read(tmp_path, named, expected):
     assert name == expected and torch.equal(vectors, VECTORS) and not vectors.requires_grad
 
 
+def test_the_layout_of_the_original_code_is_read_and_none_of_it_run(tmp_path):
+    parameters = torch.nn.ParameterDict({"*": torch.nn.Parameter(VECTORS)})
+    content = {"string_to_token": {"*": torch.tensor(265)}, "string_to_param": parameters}
+    torch.save(content, tmp_path / "embeddings_gs-6099.pt")
+    name, vectors = read_embedding(tmp_path / "embeddings_gs-6099.pt")
+    assert name == "embeddings_gs-6099" and torch.equal(vectors, VECTORS) and not vectors.requires_grad
+    torch.save(content | {"string_to_param": torch.nn.Linear(2, 2)}, tmp_path / "code.pt")
+    with pytest.raises(UserError, match="would run code"):
+        read_embedding(tmp_path / "code.pt")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".SAFETENSORS", ".pt"])
+def test_the_layout_of_kohya_is_read(tmp_path, suffix):
+    path = tmp_path / f"my cat{suffix}"
+    content = {"emb_params": VECTORS}
+    save_file(content, path) if suffix.lower() == ".safetensors" else torch.save(content, path)
+    name, vectors = read_embedding(path)
+    assert name == "my cat" and torch.equal(vectors, VECTORS)
+
+
+def test_what_lies_beside_the_vectors_is_left_alone(tmp_path):
+    content = {"<cat>": VECTORS, "step": 500, "sd_checkpoint_name": "v1-5", "order": torch.arange(4), "shape": None}
+    name, vectors = read_embedding(write(content, tmp_path / "e.bin"))
+    assert name == "<cat>" and torch.equal(vectors, VECTORS)
+
+
+@pytest.mark.parametrize("token", [None, "clip_l"])
+def test_an_embedding_of_several_encoders_is_refused_by_name(tmp_path, token):
+    path = write({"clip_l": VECTORS.clone(), "clip_g": torch.zeros(3, 32)}, tmp_path / "sdxl.safetensors")
+    with pytest.raises(UserError, match=r"several text encoders \(clip_g, clip_l\), as SDXL"):
+        read_embedding(path, token)
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_of_several_tokens_one_must_be_named(tmp_path, suffix):
     path = write({"<a>": VECTORS[:1].clone(), "<b>": VECTORS[1:].clone()}, tmp_path / f"e{suffix}")
