@@ -1,6 +1,7 @@
 """A batch's runs as tasks of a Ray cluster: placement and retries are Ray's, the folder's truth is ours."""
 
 import os
+import secrets
 import socket
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,9 @@ from dreamdist3d.runs.progress import shown_progress
 from dreamdist3d.runs.records import Records, is_open
 from dreamdist3d.stopping import StopSignal
 
+_QUIET = {"log_to_driver": False, "logging_level": "ERROR"}
+# The first makes Ray's own address that of the loopback interface; it was made for machines with a firewall in the way.
+_ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
 _POLL_SECONDS, _STOP_SECONDS, _KNOCK_SECONDS = 1.0, 60.0, 10.0
 _WORKERS: dict[str, Any] = {}  # in a process of Ray's, which serves many tasks: the worker whose backbone is loaded
 
@@ -23,7 +27,9 @@ _WORKERS: dict[str, Any] = {}  # in a process of Ray's, which serves many tasks:
 def work_off_on_ray(folder: Path, plan: BatchPlan, options: BatchOptions) -> None:
     """Do all open runs of a batch whose folder is held, and shared by all machines of the cluster.
 
-    RAY_ADDRESS names the cluster; without it Ray starts one on this machine. Each task asks for one GPU, if the
+    RAY_ADDRESS names the cluster, which must ask for a token: whoever can reach a cluster without one can run code on
+    it. Without RAY_ADDRESS Ray starts one that nobody outside this process can use: its ports are open to this machine
+    alone, and its token is made for this batch and is in no file. Each task asks for one GPU, if the
     configuration runs on GPUs, else for one core. A task whose process or machine dies is started again by Ray,
     up to `retries` times, and goes on from the run's last checkpoint.
 
@@ -31,12 +37,11 @@ def work_off_on_ray(folder: Path, plan: BatchPlan, options: BatchOptions) -> Non
         UserError: Ray is not installed or not reachable, or runs failed.
         Stopped: Ctrl-C or SIGTERM; runs keep their last regular checkpoint.
     """
-    ray = _ray()
     folder = folder.resolve()
     reopen(folder, plan)
     on_gpu = resolve_device(plan.run_config.system.device) == "cuda"
     needs = {"num_gpus": 1, "num_cpus": 1} if on_gpu else {"num_cpus": 1}
-    with StopSignal() as stop, _cluster(ray), shown_progress(folder, plan, Records(folder)) as refresh:
+    with StopSignal() as stop, _cluster() as ray, shown_progress(folder, plan, Records(folder)) as refresh:
         task = ray.remote(max_retries=options.retries, **needs)(do_runs)
         waiting = [task.remote(str(folder), names, options) for names in _groups(folder, plan, options.together)]
         while waiting:
@@ -89,18 +94,49 @@ def _collect(ray: Any, task: Any) -> None:
 
 
 @contextmanager
-def _cluster(ray: Any) -> Iterator[None]:
-    """A connection to the cluster for as long as the batch takes."""
+def _cluster() -> Iterator[Any]:
+    """Ray, connected to the cluster for as long as the batch takes."""
     address = os.environ.get("RAY_ADDRESS")
-    _knock(address)
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        raise UserError(_refusal(address, error)) from error
+    if address:
+        _require_token()
+        _knock(address)
+    with _environment({} if address else _ALONE | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}):
+        ray = _ray()
+        try:
+            ray.init(address=address or "local", include_dashboard=False if not address else None, **_QUIET)
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            raise UserError(_refusal(address, error)) from error
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _environment(words: dict[str, str]) -> Iterator[None]:
+    """Variables for Ray and the processes it starts."""
+    before = {name: os.environ.get(name) for name in words}
+    os.environ.update(words)
     try:
         yield
     finally:
-        ray.shutdown()
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _require_token() -> None:
+    """That Ray will show a token, and has it: it would otherwise talk to anybody, or write one for all to read."""
+    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+        raise UserError(
+            "RAY_ADDRESS names a cluster, and a cluster without tokens runs anybody's code: start its machines with "
+            "RAY_AUTH_MODE=token, and set RAY_AUTH_MODE=token here too (docs/batches.md)."
+        )
+    files = [os.environ.get("RAY_AUTH_TOKEN_PATH"), str(Path.home() / ".ray" / "auth_token")]
+    if not os.environ.get("RAY_AUTH_TOKEN") and not any(name and Path(name).is_file() for name in files):
+        raise UserError("RAY_AUTH_MODE is token, and there is none: set RAY_AUTH_TOKEN to that of the cluster's head.")
 
 
 def _refusal(address: str | None, error: Exception) -> str:

@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from dreamdist3d.errors import UserError
+from dreamdist3d.runs import ray_tasks
 from dreamdist3d.runs.plan import BatchPlan
 from dreamdist3d.runs.trial import Trial
 
@@ -22,7 +24,6 @@ ray = pytest.importorskip("ray", reason="the extra [ray] is not installed")
 ROOT = Path(__file__).parents[2]
 # A cluster asks for a token or not depending on the home folder it starts from, unless it is told.
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-pytestmark = pytest.mark.slow
 
 
 def free_port() -> int:
@@ -71,6 +72,7 @@ def busy_workers() -> list[int]:
     return [one.info["pid"] for one in found if (one.info["cmdline"] or [""])[0].startswith("ray::do_runs")]
 
 
+@pytest.mark.slow
 def test_every_asset_is_made_whoever_dies(
     cluster: str, tiny_run: list[str], tiny_distribution: Path, tmp_path: Path
 ) -> None:
@@ -100,17 +102,57 @@ def test_every_asset_is_made_whoever_dies(
     assert (folder / "manifest.csv").is_file()
 
 
+@pytest.mark.slow
 def test_a_cluster_that_wants_its_token_is_one_line(
     cluster: str, tiny_run: list[str], tiny_distribution: Path, tmp_path: Path
 ) -> None:
     overrides = [*tiny_run, f"system.prompt_processor.distribution={tiny_distribution}"]
-    process = start(tmp_path / "cats", overrides, cluster, 1, {"RAY_AUTH_MODE": "disabled"})
-    _, err = process.communicate(timeout=600)
-    assert process.returncode == 2 and "RAY_AUTH_MODE=token" in err.splitlines()[-1] and "Traceback" not in err
+    for token in ({"RAY_AUTH_MODE": "disabled"}, TOKEN | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}):
+        process = start(tmp_path / "cats", overrides, cluster, 1, token)
+        _, err = process.communicate(timeout=600)
+        assert process.returncode == 2 and "RAY_AUTH_MODE=token" in err.splitlines()[-1] and "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_not_there_is_one_line(tiny_run: list[str], tiny_distribution: Path, tmp_path: Path) -> None:
     overrides = [*tiny_run, f"system.prompt_processor.distribution={tiny_distribution}"]
     process = start(tmp_path / "cats", overrides, f"127.0.0.1:{free_port()}", 1)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 2 and "no Ray cluster" in err.splitlines()[-1] and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("token", "part"), [({}, "runs anybody's code"), ({"RAY_AUTH_MODE": "token"}, "there is none: set RAY_AUTH_TOKEN")]
+)
+def test_no_cluster_is_spoken_to_without_a_token(
+    token: dict[str, str], part: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in ({"RAY_ADDRESS": "127.0.0.1:1", "HOME": str(tmp_path)} | token).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=part), ray_tasks._cluster():
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+ALONE = """
+import ipaddress, os, psutil
+from dreamdist3d.runs.ray_tasks import _cluster
+with _cluster() as ray:
+    assert ray.get(ray.remote(lambda: 6 * 7).remote()) == 42
+    family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    sockets = [s.laddr.ip for one in family for s in one.net_connections("inet") if s.status == psutil.CONN_LISTEN]
+    places = [ipaddress.ip_address(ip.removeprefix("::ffff:")) for ip in sockets]
+    assert len(places) >= 4 and all(place.is_loopback for place in places), places
+print("alone")
+"""
+
+
+@pytest.mark.slow
+def test_on_one_machine_ray_listens_to_nobody_else_and_leaves_no_token(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment |= {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run([sys.executable, "-c", ALONE], env=environment, capture_output=True, text=True, timeout=300)
+    assert ended.stdout.strip() == "alone", ended.stderr
+    assert not (tmp_path / ".ray").exists()
