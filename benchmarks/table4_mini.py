@@ -3,7 +3,7 @@
     python benchmarks/table4_mini.py --out outputs/table4
 
 Makes what `table4_lifts.py` names, scores each family as `dreamdist3d evaluate` does (`report-FAMILY/`), and means
-over the families: intervals from the families' own resamples, tests that swap assets within a family. Writes
+over the families: intervals from the families' own errors, tests that swap assets within a family. Writes
 `table4.json`, the text blocks of docs/results-mini.md (`table4.md`) and a contact sheet of fronts (`table4.png`).
 """
 
@@ -16,13 +16,21 @@ from torch import Tensor
 
 import table4_lifts as lifts
 from attributes import family_hits
-from dreamdist3d.eval import FeatureCache, MiniClip, MiniDino, bootstrap, evaluate, paired_permutation_test
+from dreamdist3d.eval import (
+    FeatureCache,
+    MiniClip,
+    MiniDino,
+    evaluate,
+    jackknife,
+    jackknife_mean,
+    paired_permutation_test,
+)
 from dreamdist3d.eval.assets import find_assets
-from dreamdist3d.eval.diversity import hue_divergence, hue_entropy, hue_histograms, similarity_matrix, vendi_score
+from dreamdist3d.eval.diversity import hue_divergence, hue_entropy, hue_histograms, similarity_matrix
 from dreamdist3d.eval.flags import foreground
 from dreamdist3d.eval.load import LoadedSet, load_reference_set, load_set
-from dreamdist3d.eval.measure import Seen, means
-from dreamdist3d.eval.statistics import AssetMean, Estimate, Mean, bootstrap_halves, mean_of
+from dreamdist3d.eval.measure import Seen, means, vendi_estimate
+from dreamdist3d.eval.statistics import AssetMean, Estimate, Mean, mean_of, share_of
 from dreamdist3d.files import write_json, write_text
 from dreamdist3d.mini.grids import save_grid
 
@@ -94,25 +102,25 @@ def tested(cells: list[Cell]) -> Iterator[tuple[str, Mean]]:
 def estimates(cells: list[Cell]) -> dict[str, list[Estimate]]:
     """Every score of one method, family by family."""
     found: dict[str, list[Estimate]] = {}
-    for number, cell in enumerate(cells):
-        # Another generator for each family: equal ones would make the families' resamples move together.
+    for cell in cells:
         for key, mean in tested([cell]):
-            found.setdefault(key, []).append(bootstrap(mean, _generator(number)))
-        for key, estimate in halves(cell, number):
+            if key.startswith("family"):
+                continue  # a share
+            found.setdefault(key, []).append(jackknife_mean(mean))
+        for key, estimate in others(cell):
             found.setdefault(key, []).append(estimate)
     return found
 
 
-def halves(cell: Cell, number: int) -> Iterator[tuple[str, Estimate]]:
-    """The scores that are no means."""
+def others(cell: Cell) -> Iterator[tuple[str, Estimate]]:
+    """The scores that are no means, and the share, which is one that stays within [0, 1]."""
     count = len(cell.loaded.views)
+    yield "family mini-CLIP", share_of(float(cell.hits.mean()), count)
     for seen in cell.seen:
-        matrix = similarity_matrix(seen.features)
-        vendi = bootstrap_halves(lambda i, m=matrix: vendi_score(m[i][:, i]), count, _generator(number), 1.0, count)
-        yield f"vendi {seen.judge}", vendi
+        yield f"vendi {seen.judge}", vendi_estimate(similarity_matrix(seen.features))
     hues = hue_histograms(cell.loaded.views, foreground(cell.loaded.views))
     for key, measure in (("hue_entropy", hue_entropy), ("hue_divergence", hue_divergence)):
-        yield key, bootstrap_halves(lambda i, measure=measure: measure(hues[i]), count, _generator(number))
+        yield key, jackknife(lambda i, measure=measure: measure(hues[i]), count, 0.0)
 
 
 def compare(first: list[Cell], second: list[Cell]) -> dict[str, dict]:

@@ -10,7 +10,7 @@ from dreamdist3d.eval.evaluate import evaluate
 from dreamdist3d.eval.features import FeatureCache, ImageEncoder, MiniClip, MiniDino, load_encoders
 from dreamdist3d.eval.fidelity import Fidelity, reference_similarity
 from dreamdist3d.eval.renders import render_views
-from dreamdist3d.eval.statistics import Estimate, bootstrap, paired_permutation_test
+from dreamdist3d.eval.statistics import Estimate, jackknife, jackknife_mean, paired_permutation_test
 
 __all__ = [
     "Estimate",
@@ -20,8 +20,9 @@ __all__ = [
     "MiniClip",
     "MiniDino",
     "SimilarityAccumulator",
-    "bootstrap",
     "evaluate",
+    "jackknife",
+    "jackknife_mean",
     "load_encoders",
     "matched_view_similarity",
     "mean_pairwise_similarity",

@@ -9,7 +9,7 @@ from dreamdist3d.eval.diversity import lpips_distances
 from dreamdist3d.eval.fidelity import fid, kid
 from dreamdist3d.eval.load import LoadedSet, References
 from dreamdist3d.eval.measure import SEED, Scores
-from dreamdist3d.eval.statistics import Estimate, PairMean, bootstrap
+from dreamdist3d.eval.statistics import Estimate, PairMean, jackknife_mean
 
 EXTRAS = ("lpips", "inception")
 
@@ -24,12 +24,8 @@ def measure_extra(one: LoadedSet, targets: References | None, extras: Sequence[s
         raise UserError(f"there is no measure {unknown[0]!r}: choose some of {', '.join(EXTRAS)}.")
     views = torch.from_numpy(one.views).movedim(-1, 2).float() / 255.0  # [A, V, 3, S, S]
     if "lpips" in extras and len(views) >= 2:
-        scores.add("lpips", None, lambda: bootstrap(PairMean(lpips_distances(views)), _generator()))
+        scores.add("lpips", None, lambda: jackknife_mean(PairMean(lpips_distances(views)), lowest=0.0))
     if "inception" in extras and targets is not None:
         known = targets.images.pixels / 2.0 + 0.5
         scores.add("fid", None, lambda: Estimate(fid(known, views.flatten(0, 1))))
         scores.add("kid", None, lambda: Estimate(kid(known, views.flatten(0, 1), SEED).mean))
-
-
-def _generator() -> torch.Generator:
-    return torch.Generator().manual_seed(SEED)

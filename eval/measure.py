@@ -30,17 +30,19 @@ from dreamdist3d.eval.flags import foreground
 from dreamdist3d.eval.load import LoadedSet
 from dreamdist3d.eval.metrics import Score
 from dreamdist3d.eval.statistics import (
+    VENDI,
     AssetMean,
     Estimate,
     Mean,
     PairMean,
-    bootstrap,
-    bootstrap_halves,
+    jackknife,
+    jackknife_mean,
     matched_similarity,
     pooled_similarity,
+    share_of,
 )
 
-SEED = 0  # of the resamples: the same assets give the same intervals
+SEED = 0  # of permutations and of KID: the same assets give the same tests
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,14 +86,12 @@ def measure_features(seen: Seen, scores: Scores) -> None:
     """Diversity and fidelity under one judge."""
     for metric, mean in means(seen):
         if mean.assets >= 2 or metric.startswith("to_"):
-            scores.add(metric, seen.judge, partial(bootstrap, mean, _generator()))
+            scores.add(metric, seen.judge, partial(jackknife_mean, mean, -1.0, 1.0))
     matrix = similarity_matrix(seen.features)
     count = len(matrix)
     if count >= 2:
-        scores.add("vendi", seen.judge, lambda: _halves(lambda i: vendi_score(matrix[i][:, i]), count, 1.0, count))
-        scores.add(
-            "nearest_distance", seen.judge, lambda: _halves(lambda i: _nearest(matrix[i][:, i]), count, 0.0, 2.0)
-        )
+        scores.add("vendi", seen.judge, lambda: vendi_estimate(matrix))
+        scores.add("nearest_distance", seen.judge, lambda: jackknife(lambda i: _nearest(matrix[i][:, i]), count, 0, 2))
     if seen.references is not None:
         _measure_manifold(seen.references, seen, scores)
 
@@ -102,61 +102,59 @@ def measure_pictures(loaded: LoadedSet, scores: Scores) -> None:
     if count < 2:
         return
     outlines = PairMean(silhouette_distances(torch.from_numpy(masks)))
-    scores.add("silhouette", None, lambda: bootstrap(outlines, _generator()))
+    scores.add("silhouette", None, lambda: jackknife_mean(outlines, lowest=0.0))
     hues = hue_histograms(loaded.views, masks)
-    scores.add("hue_entropy", None, lambda: _halves(lambda i: hue_entropy(hues[i]), count))
-    scores.add("hue_divergence", None, lambda: _halves(lambda i: hue_divergence(hues[i]), count))
+    scores.add("hue_entropy", None, lambda: jackknife(lambda i: hue_entropy(hues[i]), count, 0))
+    scores.add("hue_divergence", None, lambda: jackknife(lambda i: hue_divergence(hues[i]), count, 0))
     if loaded.meshes is not None:
         _measure_meshes(loaded.meshes, scores)
 
 
 def _measure_meshes(meshes: Sequence[trimesh.Trimesh], scores: Scores) -> None:
     sizes, contents, count = extents(meshes), volumes(meshes), len(meshes)
-    scores.add("chamfer", None, lambda: bootstrap(PairMean(chamfer_distances(meshes)), _generator()))
-    scores.add("extent_spread", None, lambda: _halves(lambda i: extent_spread(sizes[i.numpy()]), count))
-    scores.add("volume_spread", None, lambda: _halves(lambda i: _volume_spread(contents[i.numpy()], count), count))
+    scores.add("chamfer", None, lambda: jackknife_mean(PairMean(chamfer_distances(meshes)), lowest=0.0))
+    scores.add("extent_spread", None, lambda: jackknife(lambda i: extent_spread(sizes[i.numpy()]), count, 0))
+    scores.add("volume_spread", None, lambda: jackknife(lambda i: _volume_spread(contents[i.numpy()], count), count, 0))
 
 
 def _volume_spread(contents: np.ndarray, count: int) -> float:
-    """A half of the assets may hold no two closed meshes, and is left out; the whole set must."""
+    """What is left without one asset may hold no two closed meshes, and there is no interval; the whole set must."""
     if len(contents) < count and np.isfinite(contents).sum() < 2:
         return float("nan")
     return volume_spread(contents)
 
 
 def _measure_manifold(references: Tensor, seen: Seen, scores: Scores) -> None:
-    """Density and precision are means over assets; coverage and recall look at all pictures together."""
+    """Density is a mean over assets; the others are shares, of pictures or of references."""
     features, judge = seen.features, seen.judge
     assets, views, _ = features.shape
 
     def balls() -> Tensor:  # bool [R, A, V]
         return inside_balls(references, features.flatten(0, 1)).view(-1, assets, views)
 
-    def per_asset(hits: Tensor) -> Estimate:
-        return bootstrap(AssetMean(hits.double().mean(dim=-1)), _generator())
+    def density() -> Estimate:
+        return jackknife_mean(AssetMean(balls().sum(dim=0).double().mean(dim=-1) / NEAREST), lowest=0.0)
 
-    scores.add("density", judge, lambda: per_asset(balls().sum(dim=0) / NEAREST))
-    scores.add("precision", judge, lambda: per_asset(balls().any(dim=0)))
-    scores.add("coverage", judge, lambda: _covered(balls(), assets))
-    scores.add("recall", judge, lambda: _halves(lambda i: _recall(references, features[i]), assets, 0.0, 1.0))
+    scores.add("density", judge, density)
+    scores.add("precision", judge, lambda: share_of(_share(balls().any(dim=0)), assets))
+    scores.add("coverage", judge, lambda: share_of(_share(balls().flatten(1).any(dim=1)), assets))
+    scores.add("recall", judge, lambda: share_of(_recall(references, features), assets))
     scores.add("frechet", judge, lambda: Estimate(frechet_distance(references, features.flatten(0, 1))))
 
 
-def _covered(inside: Tensor, assets: int) -> Estimate:
-    return _halves(lambda i: float(inside[:, i].flatten(1).any(dim=1).double().mean()), assets, 0.0, 1.0)
+def vendi_estimate(matrix: Tensor) -> Estimate:
+    """The Vendi score of a similarity matrix [A, A] with its interval over assets."""
+    count = len(matrix)
+    return jackknife(lambda index: vendi_score(matrix[index][:, index]), count, 1.0, count, VENDI)
 
 
 def _recall(references: Tensor, features: Tensor) -> float:
-    return float(inside_balls(features.flatten(0, 1), references).any(dim=0).double().mean())
+    return _share(inside_balls(features.flatten(0, 1), references).any(dim=0))
+
+
+def _share(hits: Tensor) -> float:
+    return float(hits.double().mean())
 
 
 def _nearest(matrix: Tensor) -> float:
     return float(nearest_neighbours(matrix).distance.mean())
-
-
-def _halves(measure: Callable[[Tensor], float], count: int, low: float = 0.0, high: float = float("inf")) -> Estimate:
-    return bootstrap_halves(measure, count, _generator(), low, high)
-
-
-def _generator() -> torch.Generator:
-    return torch.Generator().manual_seed(SEED)

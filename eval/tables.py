@@ -30,7 +30,7 @@ def markdown(report: dict[str, Any]) -> str:
         [METRICS[metric].label, judge or "", METRICS[metric].better, *_cells(report, (metric, judge))]
         for metric, judge in columns(report)
     ]
-    parts = [_markdown_table(head, rows), "Brackets: bootstrap 95 % intervals over assets."]
+    parts = [_markdown_table(head, rows), "Brackets: 95 % intervals over assets."]
     if report["comparisons"]:
         head = ["paired permutation test", "", "first less second", "p"]
         parts.append(_markdown_table(head, [_test(row) for row in report["comparisons"]]))

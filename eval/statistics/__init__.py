@@ -1,7 +1,7 @@
 """Intervals and tests over assets."""
 
-from dreamdist3d.eval.statistics.bootstrap import bootstrap, bootstrap_halves
 from dreamdist3d.eval.statistics.estimate import Estimate, mean_of
+from dreamdist3d.eval.statistics.intervals import VENDI, jackknife, jackknife_mean, share_of
 from dreamdist3d.eval.statistics.means import (
     AssetMean,
     Mean,
@@ -18,11 +18,13 @@ __all__ = [
     "Mean",
     "PairMean",
     "PermutationTest",
-    "bootstrap",
-    "bootstrap_halves",
+    "VENDI",
     "cross_similarity",
+    "jackknife",
+    "jackknife_mean",
     "matched_similarity",
     "mean_of",
     "paired_permutation_test",
     "pooled_similarity",
+    "share_of",
 ]
