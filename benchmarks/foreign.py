@@ -46,6 +46,7 @@ def main(
     validator: Path | None = None,
     triangles: int = 20_000,
     texture_size: int = 1024,
+    hull_seconds: float = 60.0,
     limit_s: float = 600.0,
     one: bool = False,
 ) -> None:
@@ -58,22 +59,18 @@ def main(
         one: `folder` is a single file, whose row is printed as JSON; what the others are started with.
     """
     if one:
-        print(json.dumps(row_of(folder, out or Path(tempfile.mkdtemp()), triangles, texture_size, validator)))
+        settings = PackageSettings(
+            preset="web", triangles=triangles, hull_seconds=hull_seconds, texture=TextureSettings(size=texture_size)
+        )
+        print(json.dumps(row_of(folder, out or Path(tempfile.mkdtemp()), settings, validator)))
         return
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in READABLE and path.is_file())
     rows = []
     for number, file in enumerate(files):
         with tempfile.TemporaryDirectory() as scratch:
             target = Path(scratch) if out is None else out / f"{number:03d}-{file.stem}"
-            given = [
-                str(file),
-                "--out",
-                str(target),
-                "--triangles",
-                str(triangles),
-                "--texture-size",
-                str(texture_size),
-            ]
+            given = [str(file), "--out", str(target), "--triangles", str(triangles)]
+            given += ["--texture-size", str(texture_size), "--hull-seconds", str(hull_seconds)]
             given += ["--validator", str(validator)] if validator else []
             rows.append(measured([sys.executable, __file__, *given, "--one"], limit_s))
         print("\t".join([str(file.relative_to(folder)), *map(str, rows[-1].values())]), flush=True)
@@ -94,10 +91,9 @@ def measured(command: list[str], limit_s: float) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def row_of(file: Path, out: Path, triangles: int, texture_size: int, validator: Path | None) -> dict:
+def row_of(file: Path, out: Path, settings: PackageSettings, validator: Path | None) -> dict:
     began = time.monotonic()
     row = {"verdict": "refused", "triangles": 0, "hulls": 0, "used": 0.0, "seconds": 0.0, "errors": 0, "validator": ""}
-    settings = PackageSettings(preset="web", triangles=triangles, texture=TextureSettings(size=texture_size))
     try:
         source = file_source(file)
         baked = bake_asset(source, settings)

@@ -3,6 +3,7 @@
 Nothing heavy is imported before a command is chosen, so that `--help` answers at once.
 """
 
+import io
 import sys
 from collections.abc import Callable, Sequence
 
@@ -27,12 +28,20 @@ app.command(threestudio, name="threestudio", help="The extension for threestudio
 
 def main(args: Sequence[str] | None = None) -> int:
     """`dreamdist3d COMMAND ...`: the exit code, 0 when the command did its work."""
+    _take_any_terminal()
     return _guarded(lambda: app.cli(prog="dreamdist3d", args=args, config=(FlagCreatePairsOff,)))
 
 
 def launch_main(args: Sequence[str] | None = None) -> int:
     """`launch.py --config ...`: the same as `dreamdist3d launch --config ...`."""
     return main(["launch", *(sys.argv[1:] if args is None else args)])
+
+
+def _take_any_terminal() -> None:
+    """What a terminal's encoding lacks, such as box lines in cp1252, becomes a question mark instead of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _guarded(command: Callable[[], None]) -> int:
