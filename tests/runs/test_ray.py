@@ -9,21 +9,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
 import pytest
 
+from dreamdist3d.cli import main
 from dreamdist3d.errors import UserError
 from dreamdist3d.runs import ray_tasks
 from dreamdist3d.runs.plan import BatchPlan
 from dreamdist3d.runs.trial import Trial
-
-ray = pytest.importorskip("ray", reason="the extra [ray] is not installed")
+from tests.forked import Forked
 
 ROOT = Path(__file__).parents[2]
 # A cluster asks for a token or not depending on the home folder it starts from, unless it is told.
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+# Not imported here: it reads its environment once, and every process below has one of its own.
+pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="the extra [ray] is not installed")
 
 
 def free_port() -> int:
@@ -53,17 +56,16 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         ray_command("stop", "--force")
 
 
-def start(
-    folder: Path, overrides: list[str], address: str, runs: int, token: dict[str, str] = TOKEN
-) -> subprocess.Popen:
-    command = [
-        *(sys.executable, "-m", "dreamdist3d", "batch", "--config", "dreamdist3d/mini.yaml"),
-        *("--runs", str(runs), "--out", str(folder), "--executor", "ray", *overrides),
-    ]
+def start(folder: Path, overrides: list[str], address: str, runs: int, token: dict[str, str] = TOKEN) -> Forked:
+    """The batch itself is forked; what Ray starts are new interpreters."""
+
+    def work() -> int:
+        os.chdir(ROOT)
+        options = ("--config", "dreamdist3d/mini.yaml", "--runs", str(runs), "--out", str(folder), "--executor", "ray")
+        return main(["batch", *options, *overrides])
+
     environment = os.environ | token | {"RAY_ADDRESS": address, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
-    )
+    return Forked(work, folder.with_suffix(".out"), folder.with_suffix(".err"), environment)
 
 
 def busy_workers() -> list[int]:
@@ -87,7 +89,7 @@ def test_every_asset_is_made_whoever_dies(
     for _ in range(2):
         deadline = time.monotonic() + 300
         while not any((path.parent / "ckpts").exists() for path in folder.glob("*/run.json")) or not busy_workers():
-            assert process.poll() is None and time.monotonic() < deadline, process.stderr.read()
+            assert process.poll() is None and time.monotonic() < deadline, process.communicate()
             time.sleep(0.1)
         os.kill(dice.choice(busy_workers()), signal.SIGKILL)
         time.sleep(dice.uniform(1.0, 3.0))
