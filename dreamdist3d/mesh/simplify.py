@@ -35,7 +35,9 @@ def _within_tolerance(mesh: trimesh.Trimesh, max_triangles: int) -> trimesh.Trim
     collapse beside one would leave an angle that it thinks folded.
     """
     solid = as_manifold(mesh.vertices.view(np.ndarray), mesh.faces.view(np.ndarray))
-    for step in range(_STEPS if solid is not None else 0):
+    if solid is None:
+        return mesh
+    for step in range(_STEPS):
         simple = solid.simplify(float(mesh.extents.max()) * _FINEST * 1.25**step)
         if simple.num_tri() <= max_triangles and not simple.is_empty():
             found = simple.to_mesh64()
