@@ -11,7 +11,7 @@ from dreamdist3d.errors import UserError
 from dreamdist3d.lift.cameras import Cameras, orbit
 from dreamdist3d.mesh.axes import to_world
 from dreamdist3d.mesh.hits import find_hits
-from dreamdist3d.mesh.painted import Painted, paint_on, sample_texture
+from dreamdist3d.mesh.painted import Material, Painted, paint_on, sample_texture
 from dreamdist3d.mesh.render import Seen, framed, headlight, joined, render, studio
 from dreamdist3d.mesh.view_matrices import view_matrices
 from tests.mesh.package.shapes import COLORS, package
@@ -83,6 +83,26 @@ def test_background_shows_where_the_mesh_does_not_and_mixes_at_its_border():
     picture = render([ball()], around(0.0), 64, light=unlit, background=0.0, supersample=4)
     assert (picture.rgb[0, 0, 0] == 0).all() and picture.alpha[0, 0, 0] == 0.0 and picture.alpha[0, 32, 32] == 1.0
     assert ((picture.alpha > 0) & (picture.alpha < 1)).any()
+
+
+def pane(depth: float, color: tuple[int, ...], **more) -> Painted:
+    """A square of 1 that faces +x, at x = depth."""
+    corners = np.array([[depth, -0.5, -0.5], [depth, 0.5, -0.5], [depth, 0.5, 0.5], [depth, -0.5, 0.5]])
+    return Painted(corners, np.array([[0, 1, 2], [0, 2, 3]]), np.tile(np.uint8(color), (4, 1)), **more)
+
+
+def test_what_lets_light_through_mixes_with_all_that_lies_behind_and_masks_show_it_whole():
+    camera = around(0.0, elevation=0.0)
+    clear = Material("BLEND")
+    panes = [pane(0.2, (255, 0, 0, 128), material=clear), pane(0.0, (0, 0, 255, 64), material=clear)]
+    seen = render(panes, camera, 16, light=unlit, background=0.0)
+    first, second = 128 / 255, 64 / 255
+    np.testing.assert_allclose(seen.rgb[0, 8, 8], [255 * first, 0, 255 * (1 - first) * second], atol=1)
+    assert seen.alpha[0, 8, 8] == pytest.approx(1 - (1 - first) * (1 - second))
+    for opacity, expected in ((100, (0, 0, 255)), (200, (255, 0, 0))):
+        front = pane(0.2, (255, 0, 0, opacity), material=Material("MASK", 0.5))
+        seen = render([front, pane(0.0, (0, 0, 255))], camera, 16, light=unlit)
+        assert tuple(seen.rgb[0, 8, 8]) == expected and seen.alpha[0, 8, 8] == 1.0
 
 
 def test_bilinear_reads_are_exact_at_centres_and_halfway_between():

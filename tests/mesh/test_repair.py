@@ -104,3 +104,22 @@ def test_fans_of_a_pinched_vertex_are_told_apart():
     assert len(source) == 7 and sorted(source) == [0, 0, 1, 2, 3, 4, 5]
     np.testing.assert_array_equal(source[faces], [[0, 1, 2], [0, 2, 3], [0, 4, 5]])
     assert faces[0, 0] == faces[1, 0] != faces[2, 0]
+
+
+def test_a_sheet_and_a_crumb_stay_sheets():
+    """Closing their borders would lay a second triangle on each."""
+    box = trimesh.creation.box()
+    crumb = trimesh.Trimesh([[2, 0, 0], [2.02, 0, 0], [2, 0.02, 0]], [[0, 1, 2]])
+    sheet = trimesh.Trimesh([[3, 0, 0], [3.02, 0, 0], [3.02, 0.02, 0], [3, 0.02, 0]], [[0, 1, 2], [0, 2, 3]])
+    mended = repair(trimesh.util.concatenate([box, crumb, sheet]))
+    assert len(mended.faces) == 15
+    corners = np.sort(mended.faces, axis=1)
+    assert len(np.unique(corners, axis=0)) == 15
+
+
+def test_parts_without_area_are_left_out_and_counted():
+    box = trimesh.creation.box()
+    lines = trimesh.Trimesh([[2, 0, 0], [3, 0, 0], [4, 0, 0], [5, 0, 0]], [[0, 1, 2], [1, 3, 2]], process=False)
+    mended = repair(trimesh.util.concatenate([box, lines]))
+    assert mended.is_watertight and len(mended.faces) == 12 and mended.metadata["without_area"] == 2
+    np.testing.assert_allclose(mended.bounds, box.bounds)

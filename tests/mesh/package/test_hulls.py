@@ -49,6 +49,20 @@ def test_a_round_shape_gets_few_planes_that_stay_close():
     assert found.meshes[0].volume < 1.12 * ball.volume
 
 
+def test_an_open_mesh_gets_several_hulls_that_hug_it():
+    """A ball with a large hole, beside it a stalk without ends: what coacd alone works on for minutes."""
+    ball, tube = trimesh.creation.icosphere(2), trimesh.creation.cylinder(0.2, 2.0, sections=12)
+    ball.update_faces(ball.triangles_center[:, 2] < 0.8)
+    tube.update_faces(np.abs(tube.face_normals[:, 2]) < 0.5)
+    mesh = trimesh.util.concatenate([ball, tube.apply_translation([2.0, 0.0, 0.0])])
+    found = convex_hulls(mesh, 4, 60.0)
+    assert not mesh.is_watertight and not found.warnings and len(found.meshes) >= 2
+    assert_fit_for_engines(found, 4)
+    assert farthest_outside(found, mesh.vertices) < 1e-6
+    assert farthest_outside(found, trimesh.sample.sample_surface(mesh, 2000, seed=1)[0]) < 0.02
+    assert sum(hull.volume for hull in found.meshes) < 0.8 * mesh.convex_hull.volume
+
+
 def test_a_sheet_gets_a_thin_hull():
     sheet = trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], [[0, 1, 2], [0, 2, 3]])
     found = convex_hulls(sheet, 4, 60.0)
