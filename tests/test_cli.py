@@ -8,6 +8,8 @@ import sys
 import time
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
+from typing import get_args, get_type_hints
 
 import pytest
 
@@ -65,7 +67,9 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     for command in COMMANDS:
         with pytest.raises(SystemExit) as ended:
             main([*command.split(), "--help"])
-        assert ended.value.code == 0 and f"usage: dreamdist3d {command}" in capsys.readouterr().out
+        out = capsys.readouterr().out
+        assert ended.value.code == 0 and f"usage: dreamdist3d {command}" in out
+        assert "None" not in out and "(default: )" not in out, command
 
 
 def test_the_commands_offer_the_settings_of_the_library() -> None:
@@ -76,6 +80,50 @@ def test_the_commands_offer_the_settings_of_the_library() -> None:
 
     assert {f.name for f in fields(LearnSettings)} == {f.name for f in fields(LearnConfig)}
     assert {f.name for f in fields(RecipeSettings)} <= {f.name for f in fields(Recipe)}
+
+
+def shown_defaults(options: type) -> dict[str, str]:
+    """The values that the help shows for what may be left out."""
+    annotations = get_type_hints(options, include_extras=True)
+    found = {name: vars(a.__metadata__[0])["help_behavior_hint"] for name, a in annotations.items() if get_args(a)}
+    return {name: hint.removeprefix("(default: ").removesuffix(")") for name, hint in found.items() if hint}
+
+
+def test_the_help_shows_the_values_that_will_be_used() -> None:
+    from dreamdist3d.cli.distributions import LearnSettings
+    from dreamdist3d.cli.miniature import RecipeSettings
+    from dreamdist3d.cli.road import PackageOptions
+    from dreamdist3d.mesh.package import PackageSettings
+    from dreamdist3d.mini.recipe import Recipe
+    from dreamdist3d.prompts import preset_for
+
+    full, small = (vars(preset_for(SimpleNamespace(image_size=size))) for size in (512, 64))
+    for name, hint in shown_defaults(LearnSettings).items():
+        both = f"{full[name]}" if full[name] == small[name] else f"{full[name]}; mini: {small[name]}"
+        assert hint == {"": "none", "None": "every timestep weighs the same"}.get(both, both), name
+    package, packed = PackageSettings("web"), shown_defaults(PackageOptions)
+    assert {name: packed[name] for name in ("triangles", "lods", "hulls", "renderer")} == {
+        name: str(getattr(package, name)) for name in ("triangles", "lods", "hulls", "renderer")
+    }
+    assert (packed["texture_size"], float(packed["hull_seconds"])) == (str(package.texture.size), package.hull_seconds)
+    recipe = shown_defaults(RecipeSettings)
+    assert recipe.pop("workers") == "one a core"
+    assert recipe == {name: str(getattr(Recipe(), name)) for name in recipe}
+
+
+def test_batch_and_launch_name_what_they_share_alike(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    shared = []
+    for command in ("launch", "batch"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        out = capsys.readouterr().out
+        lines = [" ".join(line.split()) for line in out.splitlines()]
+        told = ("a YAML file", "less GPU memory", "for any key")
+        shared.append([line[line.index(words) :] for line in lines for words in told if words in line])
+    assert len(shared[0]) == 3 and shared[0] == shared[1]
 
 
 def test_package_exports_are_found_when_touched() -> None:

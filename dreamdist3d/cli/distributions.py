@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from dreamdist3d.choices import Batching, CompositionKind, Covariance, Device, LearnPrecision, Noise, Objective
-from dreamdist3d.cli.given import given
+from dreamdist3d.cli.given import BackboneName, given, left_out
 
 if TYPE_CHECKING:
     from dreamdist3d.backbones import Backbone
@@ -20,32 +20,32 @@ if TYPE_CHECKING:
 class LearnSettings:
     """Settings of learning; those left out take the backbone's preset."""
 
-    objective: Objective | None = None
+    objective: Annotated[Objective | None, left_out("{coupled,paper}", "coupled")] = None
     """coupled: each draw belongs to a picture, and decides it. paper: Algorithm 1 as published, which is also what a
     diagonal covariance is learned with."""
-    prompts: int | None = None
+    prompts: Annotated[int | None, left_out("INT", "32")] = None
     """K, the prompts that span the distribution; 1 is textual inversion."""
-    tokens: int | None = None
+    tokens: Annotated[int | None, left_out("INT", "4")] = None
     """M, learned vectors in each prompt."""
-    samples: int | None = None
+    samples: Annotated[int | None, left_out("INT", "1")] = None
     """S, draws per image and step; the coupled objective has one."""
-    batch: int | None = None
+    batch: Annotated[int | None, left_out("INT", "16; mini: 32")] = None
     """Images per step."""
-    steps: int | None = None
+    steps: Annotated[int | None, left_out("INT", "1000; mini: 250")] = None
     """Optimisation steps."""
-    lr: float | None = None
+    lr: Annotated[float | None, left_out("FLOAT", "0.001; mini: 0.005")] = None
     """Learning rate."""
-    ortho: float | None = None
+    ortho: Annotated[float | None, left_out("FLOAT", "0.001; mini: 0.005")] = None
     """Weight of the orthogonality term."""
-    covariance: Covariance | None = None
+    covariance: Annotated[Covariance | None, left_out("{low_rank,diagonal}", "low_rank")] = None
     """The Gaussian: the prompts' full covariance, or the paper's diagonal."""
-    prefix: str | None = None
+    prefix: Annotated[str | None, left_out("TEXT", "none")] = None
     """Fixed words before the tokens."""
-    suffix: str | None = None
+    suffix: Annotated[str | None, left_out("TEXT", "none")] = None
     """Fixed words after them."""
-    seed: int | None = None
+    seed: Annotated[int | None, left_out("INT", "0")] = None
     """Of initialisation, noise and draws."""
-    min_snr_gamma: float | None = None
+    min_snr_gamma: Annotated[float | None, left_out("FLOAT", "every timestep weighs the same")] = None
     """Min-SNR loss weighting (usually 5)."""
 
 
@@ -64,7 +64,7 @@ class ExecutionSettings:
 def learn(
     folder: Positional[Path],
     out: Path,
-    backbone: str = "mini",
+    backbone: BackboneName = "mini",
     settings: Annotated[LearnSettings, arg(name="")] = LearnSettings(),
     execution: Annotated[ExecutionSettings, arg(name="")] = ExecutionSettings(),
     restart: bool = False,
@@ -77,7 +77,6 @@ def learn(
     Args:
         folder: reference images: JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF; HEIC with pillow-heif.
         out: the safetensors file to write.
-        backbone: mini, mvdream, sd21, a local folder or a checkpoint file.
         restart: forget the checkpoint of an interrupted learning.
         device: where to compute.
     """
@@ -116,8 +115,8 @@ class SamplingSettings:
     """Classifier-free guidance scale."""
     steps: int = 30
     """Of DDIM."""
-    rescale: float | None = None
-    """Of the guided prediction's spread, 0 to 1. Left out: what suits the backbone."""
+    rescale: Annotated[float | None, left_out("FLOAT", "what suits the backbone")] = None
+    """Of the guided prediction's spread, 0 to 1."""
     noise: Noise = "fresh"
     """Initial noise: each picture its own, or the same for all, so that only the draws differ."""
     noise_seed: int = 0
@@ -130,12 +129,12 @@ def sample(
     distribution: Positional[Path],
     out: Path,
     count: Annotated[int, arg(aliases=["-n"])] = 16,
-    prefix: str | None = None,
-    suffix: str | None = None,
+    prefix: Annotated[str | None, left_out("TEXT", "the stored ones")] = None,
+    suffix: Annotated[str | None, left_out("TEXT", "the stored ones")] = None,
     scale: float = 1.0,
     seed: int = 0,
     batch: Batching = "independent",
-    backbone: str | None = None,
+    backbone: Annotated[str | None, left_out("NAME|PATH", "the one it was learned with")] = None,
     settings: Annotated[SamplingSettings, arg(name="")] = SamplingSettings(),
     device: Device = "auto",
 ) -> None:
@@ -152,7 +151,7 @@ def sample(
         scale: gamma, the distance from the mean; 1 is as learned.
         seed: of the first draw; the next ones have the seeds after it.
         batch: independent draws, antithetic pairs, or draws chosen to lie far apart.
-        backbone: mini, sd21, mvdream, a local folder or a checkpoint file. Left out: the one it was learned with.
+        backbone: mini, sd21, mvdream, a local folder or a checkpoint file.
         device: where to compute.
     """
     from dreamdist3d.prompts import SoftPromptEncoder, load_distribution
@@ -172,8 +171,8 @@ def sample(
 def mix(
     distributions: Positional[tuple[Path, ...]],
     out: Path,
-    weights: tuple[float, ...] | None = None,
-    gammas: tuple[float, ...] | None = None,
+    weights: Annotated[tuple[float, ...] | None, left_out("[FLOAT [FLOAT ...]]", "equal")] = None,
+    gammas: Annotated[tuple[float, ...] | None, left_out("[FLOAT [FLOAT ...]]", "1 each")] = None,
     kind: CompositionKind = "blend",
 ) -> None:
     """Make one distribution of several: in between them, or now one and now another.
@@ -181,8 +180,8 @@ def mix(
     Args:
         distributions: files that `learn` wrote, of one text encoder.
         out: the safetensors file to write; it holds them all.
-        weights: one for each, with sum 1. Left out: equal.
-        gammas: a scale for each. Left out: 1.
+        weights: one for each, with sum 1.
+        gammas: a scale for each.
         kind: a blend is a new family between them; a mixture draws from one of them at a time.
     """
     from dreamdist3d.prompts import PromptComposition, PromptDistribution
@@ -194,21 +193,21 @@ def mix(
 
 def inspect(
     distribution: Positional[Path],
-    out: Path | None = None,
-    references: Path | None = None,
+    out: Annotated[Path | None, left_out("PATH", "beside the file")] = None,
+    references: Annotated[Path | None, left_out("FOLDER", "none")] = None,
     scale: float = 1.0,
-    backbone: str | None = None,
+    backbone: Annotated[str | None, left_out("NAME|PATH", "the one it was learned with")] = None,
     device: Device = "auto",
 ) -> None:
     """Show what a distribution has learned: nearest words, lengths, spread; warns when something is off.
 
     Args:
         distribution: a file that `learn` or `convert` wrote.
-        out: the picture with the plots. Left out: beside the file.
+        out: the picture with the plots.
         references: the folder it was learned from: compares a few draws with it, which takes some sampling. Left out:
             says what `learn` found.
         scale: gamma of those draws.
-        backbone: mini, sd21, mvdream, a local folder or a checkpoint file. Left out: the one it was learned with.
+        backbone: mini, sd21, mvdream, a local folder or a checkpoint file.
         device: where to compute.
     """
     from dreamdist3d.prompts import PromptDistribution, SoftPromptEncoder, load_references
@@ -232,10 +231,10 @@ def inspect(
 def convert(
     source: Positional[Path],
     target: Positional[Path],
-    backbone: str | None = None,
-    prefix: str | None = None,
-    suffix: str | None = None,
-    token: str | None = None,
+    backbone: Annotated[str | None, left_out("NAME|PATH", "none")] = None,
+    prefix: Annotated[str | None, left_out("TEXT", "none")] = None,
+    suffix: Annotated[str | None, left_out("TEXT", "none")] = None,
+    token: Annotated[str | None, left_out("TEXT", "the file's own")] = None,
 ) -> None:
     """Bring in other programs' learned prompts, or take ours to them.
 

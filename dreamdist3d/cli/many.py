@@ -6,39 +6,38 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from dreamdist3d.choices import Batching
+from dreamdist3d.cli.given import ConfigFile, LowVram, Overrides, ReferenceFolder, overridden
 
 
 def batch(
-    config: str,
+    config: ConfigFile,
     runs: Annotated[int, arg(metavar="N")],
     out: Path,
-    overrides: Positional[tuple[str, ...]] = (),
+    overrides: Overrides = (),
     workers: int = 0,
     assets_per_worker: int = 1,
     draws: Batching = "independent",
     retries: int = 2,
     executor: Literal["local", "ray"] = "local",
-    references: Path | None = None,
+    references: ReferenceFolder = None,
+    low_vram: LowVram = False,
     dry_run: bool = False,
 ) -> None:
     """Many runs with a draw each: lifted, exported, scored. The same command again goes on where it was.
 
     Args:
-        config: a YAML file, as for launch.
         runs: how many.
         out: the folder for everything; batch.json in it holds the plan.
-        overrides: key=value for any key of the configuration.
         workers: processes at once; 0 is one for each GPU, or for each core without one.
         assets_per_worker: runs that a worker lifts in step, with one call of the diffusion model for all.
         draws: independent, antithetic pairs, or draws chosen to lie far apart.
         retries: how often a failed run is begun again.
         executor: local processes, or the tasks of a Ray cluster (RAY_ADDRESS; needs dreamdist3d[ray]).
-        references: a folder of reference images, for the report.
         dry_run: print the plan and stop.
     """
     from dreamdist3d.config import load_config
 
-    settings = load_config(config, overrides)  # before torch is imported: a slip shows at once
+    settings = load_config(config, overridden(overrides, low_vram))  # before torch is imported: a slip shows at once
     from dreamdist3d.cli.report import report_batch
     from dreamdist3d.runs.batch import BatchOptions, open_batch, planned, work_off
     from dreamdist3d.runs.progress import describe_plan

@@ -7,7 +7,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 from tyro.extras import SubcommandApp
 
-from dreamdist3d.cli.given import given
+from dreamdist3d.cli.given import given, left_out
 
 mini = SubcommandApp()
 
@@ -16,20 +16,20 @@ mini = SubcommandApp()
 class RecipeSettings:
     """Amounts of the training recipe; those left out are those of the shipped weights."""
 
-    seed: int | None = None
+    seed: Annotated[int | None, left_out("INT", "0")] = None
     """Of data, initial weights and every step."""
-    objects: int | None = None
+    objects: Annotated[int | None, left_out("INT", "5000")] = None
     """How many are rendered for training."""
-    autoencoder_steps: int | None = None
+    autoencoder_steps: Annotated[int | None, left_out("INT", "4800")] = None
     """Of the latent space."""
-    diffusion_steps: int | None = None
+    diffusion_steps: Annotated[int | None, left_out("INT", "9500")] = None
     """Of text encoder and UNet."""
-    clip_steps: int | None = None
+    clip_steps: Annotated[int | None, left_out("INT", "2200")] = None
     """Of the text-and-image judge."""
-    dino_steps: int | None = None
+    dino_steps: Annotated[int | None, left_out("INT", "900")] = None
     """Of the label-free judge."""
-    workers: int | None = None
-    """Training processes; the result depends on their number. Left out: one a core."""
+    workers: Annotated[int | None, left_out("INT", "one a core")] = None
+    """Training processes; the result depends on their number."""
 
 
 @mini.command(name="train")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg, create_mutex_group
 
 from dreamdist3d.choices import MeshFormat, PresetName, Renderer
-from dreamdist3d.cli.given import given
+from dreamdist3d.cli.given import ConfigFile, LowVram, Overrides, ReferenceFolder, given, left_out, overridden
 from dreamdist3d.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,28 +21,25 @@ _MODE = create_mutex_group(required=False)
 
 
 def launch(
-    config: str,
-    overrides: Positional[tuple[str, ...]] = (),
+    config: ConfigFile,
+    overrides: Overrides = (),
     train: Annotated[bool, _MODE] = False,
     test: Annotated[bool, _MODE] = False,
     export: Annotated[bool, _MODE] = False,
-    low_vram: bool = False,
+    low_vram: LowVram = False,
     engine: Literal["native", "threestudio"] = "native",
 ) -> None:
     """One run: a draw of a distribution, or a plain prompt, lifted to a 3D asset.
 
     Args:
-        config: a YAML file, as given or below configs/, e.g. dreamdist3d/mini.yaml.
-        overrides: key=value for any key of the configuration.
         train: the whole road, from the last checkpoint if there is one (the default).
         test: render the views of a trained run again.
         export: extract the mesh of a trained run again.
-        low_vram: less GPU memory for more time, as system.low_vram=true.
         engine: native is this package; threestudio is the checkout in $THREESTUDIO_HOME (docs/threestudio.md).
     """
     from dreamdist3d.config import load_config
 
-    settings = load_config(config, [*overrides, "system.low_vram=true"] if low_vram else overrides)
+    settings = load_config(config, overridden(overrides, low_vram))
     mode: Mode = "test" if test else "export" if export else "train"
     if engine == "threestudio":
         print(_through_threestudio(settings, mode))
@@ -65,29 +62,29 @@ def _through_threestudio(settings: "RunConfig", mode: "Mode") -> Path:
 class PackageOptions:
     """How a game asset is made; only with --preset."""
 
-    height: float | None = None
-    """Metres from base to top. Left out: the source's own units are metres."""
-    triangles: int | None = None
-    """Of LOD0; every further level has half as many (20000)."""
-    texture_size: int | None = None
-    """Texels along an edge, a power of two (1024)."""
-    formats: tuple[MeshFormat, ...] | None = None
-    """Files to write. Left out: what suits the preset."""
-    lods: int | None = None
-    """Levels of detail, LOD0 included (4)."""
-    hulls: int | None = None
-    """The most convex collision hulls; 0 for none (16)."""
-    hull_seconds: float | None = None
-    """How long the search for hulls may take before one hull covers all (60)."""
-    crease: float | None = None
-    """Degrees above which an edge is hard. Left out: the file's own normals, 30 where it has none."""
-    renderer: Renderer | None = None
-    """What the preview and the turntable are rendered with (embree)."""
+    height: Annotated[float | None, left_out("METRES", "the source's own units are metres")] = None
+    """From base to top."""
+    triangles: Annotated[int | None, left_out("INT", "20000")] = None
+    """Of LOD0; every further level has half as many."""
+    texture_size: Annotated[int | None, left_out("INT", "1024")] = None
+    """Texels along an edge, a power of two."""
+    formats: Annotated[tuple[MeshFormat, ...] | None, left_out("[{glb,obj,ply,usdz} ...]", "the preset's")] = None
+    """Files to write."""
+    lods: Annotated[int | None, left_out("INT", "4")] = None
+    """Levels of detail, LOD0 included."""
+    hulls: Annotated[int | None, left_out("INT", "16")] = None
+    """The most convex collision hulls; 0 for none."""
+    hull_seconds: Annotated[float | None, left_out("SECONDS", "60")] = None
+    """How long the search for hulls may take before one hull covers all."""
+    crease: Annotated[float | None, left_out("DEGREES", "the file's own normals, or 30 where it has none")] = None
+    """Above which angle an edge is hard."""
+    renderer: Annotated[Renderer | None, left_out("{embree,pytorch3d}", "embree")] = None
+    """What the preview and the turntable are rendered with."""
 
 
 def export(
-    sources: Positional[tuple[Path, ...]],
-    preset: PresetName | None = None,
+    sources: Annotated[Positional[tuple[Path, ...]], arg(metavar="PATH [PATH ...]", help_behavior_hint="")],
+    preset: Annotated[PresetName | None, left_out("{unity,unreal,godot,web}", "none, a plain mesh")] = None,
     out: Path = Path("assets"),
     options: Annotated[PackageOptions, arg(name="")] = PackageOptions(),
 ) -> None:
@@ -148,27 +145,26 @@ def _package_settings(preset: PresetName, chosen: dict[str, Any]) -> "PackageSet
 
 
 def evaluate(
-    sets: Positional[tuple[Path, ...]],
+    sets: Annotated[Positional[tuple[Path, ...]], arg(metavar="FOLDER [FOLDER ...]", help_behavior_hint="")],
     out: Path = Path("report"),
-    references: Path | None = None,
-    text: str | None = None,
+    references: ReferenceFolder = None,
+    text: Annotated[str | None, left_out("TEXT", "none")] = None,
     features: tuple[str, ...] = ("mini",),
-    names: tuple[str, ...] = (),
+    names: Annotated[tuple[str, ...], left_out("NAME [NAME ...]", "those of the folders")] = (),
     renderer: Renderer = "embree",
-    cache: Path | None = None,
+    cache: Annotated[Path | None, left_out("FOLDER", "features/ in the report's folder")] = None,
 ) -> None:
     """Score how different the assets of each set are, and how faithful; compare sets (docs/evaluation.md).
 
     Args:
         sets: folders, each of a batch, of runs, of GLB, OBJ or PLY files, or of renders (asset/view.png).
         out: the folder for report.html, report.json and the tables.
-        references: a folder of reference images.
         text: a sentence that the assets should look like.
         features: judges: mini, dino_vits16, dino_vitb8, dinov2, clip_vitb32, clip_vitl14, or one of them as
             NAME=CHECKPOINT; also lpips, and inception for FID and KID.
         names: of the sets, in their order.
         renderer: of the meshes; pytorch3d where it is installed.
-        cache: where features are kept between calls; left out: in the report's folder.
+        cache: where features are kept between calls.
     """
     from dreamdist3d.eval import evaluate
     from dreamdist3d.eval.evaluate import judges_by_name, left_out_lines, require_undamaged
