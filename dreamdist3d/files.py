@@ -7,7 +7,7 @@ import re
 import tempfile
 import unicodedata
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,11 @@ _NAME_BYTES = 160  # of a name that others are made of by adding to it; file sys
 _DEEPEST, _MOST = 64, 1_000_000  # levels and values of a JSON file
 
 
-def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
+def write_atomic(path: Path, write: Callable[[Path], object], is_kept: bool = True) -> None:
     """Let `write` fill a temporary file beside `path`, fsync it, and rename it over `path`.
 
     A reader sees the old file or the new one, never half of either. What a killed writer of the same file left is
-    removed on the way.
+    removed on the way. Without `is_kept` the disk is not waited for: a power cut may undo the file.
 
     Raises:
         UserError: the folder cannot be written, or the disk is full.
@@ -35,10 +35,11 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_unfinished(path.parent, path.name)
-        with _temporary(path) as (handle, temporary):
+        with _temporary(path) as temporary:
             write(temporary)
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
+            if is_kept:
+                with temporary.open("rb") as file:
+                    os.fsync(file.fileno())
             # mkstemp makes private files; a result is to be read by whoever the umask allows.
             umask = os.umask(0)
             os.umask(umask)
@@ -49,15 +50,17 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
 
 
 @contextmanager
-def _temporary(path: Path) -> Iterator[tuple[int, Path]]:
+def _temporary(path: Path) -> Iterator[Path]:
     """An empty file, locked for as long as it is written, so that nobody takes it for one that was left behind."""
     while True:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_UNFINISHED + path.suffix)
-        if try_lock(handle) and os.path.exists(name):  # nobody removed it between the two
+        with suppress(OSError):  # a file system without locks: then nobody removes what is left behind either
+            try_lock(handle)
+        if os.path.exists(name):  # nobody removed it between the two
             break
         os.close(handle)
     try:
-        yield handle, Path(name)
+        yield Path(name)
     finally:
         Path(name).unlink(missing_ok=True)
         os.close(handle)
@@ -73,8 +76,9 @@ def remove_unfinished(folder: Path, name: str = "") -> None:
         except OSError:  # gone, or not a file
             continue
         try:
-            if try_lock(handle):  # nobody writes it
-                Path(path).unlink(missing_ok=True)
+            with suppress(OSError):
+                if try_lock(handle):  # nobody writes it
+                    Path(path).unlink(missing_ok=True)
         finally:
             os.close(handle)
 
@@ -102,14 +106,14 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
     write_atomic(path, lambda temporary: temporary.write_bytes(content))
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, is_kept: bool = True) -> None:
     """Atomically write UTF-8 text."""
-    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"), is_kept)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, is_kept: bool = True) -> None:
     """Atomically write `value` as indented JSON."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
+    write_text(path, json.dumps(value, indent=2) + "\n", is_kept)
 
 
 def read_json(path: Path) -> Any:

@@ -107,8 +107,13 @@ def _opened(path: Path, flags: int) -> int:
 
 def _lock_patiently(handle: int) -> bool:
     for _ in range(_LOOKS):
-        if try_lock(handle):
-            return True
+        try:
+            if try_lock(handle):
+                return True
+        except OSError as error:
+            raise UserError(
+                f"this file system has no locks ({error.strerror}): choose another output folder."
+            ) from error
         time.sleep(_LOOK_SECONDS)
     return False
 

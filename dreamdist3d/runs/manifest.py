@@ -60,11 +60,11 @@ class Manifest:
     def __post_init__(self) -> None:
         self._writing = threading.Lock()
 
-    def save(self, path: Path) -> None:
-        """Write it whole or not at all."""
+    def save(self, path: Path, is_kept: bool = True) -> None:
+        """Write it whole or not at all; without `is_kept` a power cut may undo it."""
         with self._writing:
             self.heartbeat = datetime.now(timezone.utc).isoformat(timespec="seconds")
-            write_json(path, asdict(self))
+            write_json(path, asdict(self), is_kept)
 
     @classmethod
     def load(cls, path: Path) -> "Manifest":

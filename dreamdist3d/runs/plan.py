@@ -93,7 +93,7 @@ class BatchPlan:
         for run in self.runs:
             path = Trial(folder / run.name).manifest_path
             if not path.exists():
-                self.pending(folder, run).save(path)
+                self.pending(folder, run).save(path, is_kept=False)  # what is lost of them the plan makes again
         write_json(folder / PLAN_NAME, asdict(self))
 
     def pending(self, folder: Path, run: PlannedRun) -> Manifest:
