@@ -94,7 +94,7 @@ class Backbone:
         cameras: Tensor | None = None,  # [B, 16]
         n_views: int = 1,
     ) -> Tensor:
-        """The UNet's raw output [B, c, h, w]. `cameras=None` is "no camera" (zeros, as in MVDream's training).
+        """The UNet's raw output [B, c, h, w]. `cameras=None`, or a row of zeros, is "no camera" (`no_camera`).
 
         B must be a multiple of `n_views`, the views of an object side by side.
         """

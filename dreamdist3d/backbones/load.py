@@ -10,6 +10,7 @@ from dreamdist3d.backbones.convert import is_mvdream_folder, parts_of_checkpoint
 from dreamdist3d.backbones.find import find
 from dreamdist3d.backbones.identity import fingerprint_of
 from dreamdist3d.backbones.joint_attention import install_joint_attention
+from dreamdist3d.backbones.no_camera import NoCamera, leave_out_missing_cameras
 from dreamdist3d.backbones.parts import PARTS, parts_of_folder
 from dreamdist3d.backbones.precision import set_precision
 from dreamdist3d.quiet import quiet_loading
@@ -29,11 +30,13 @@ def load_backbone(name_or_path: str, device: str = "cpu", dtype: torch.dtype = t
     """
     found = find(name_or_path)
     with quiet_loading():
-        parts = _parts(found.path)
+        parts, no_camera = _parts(found.path)
         for module in (parts["text_encoder"], parts["vae"], parts["unet"]):
             module.to(device, torch.float32).eval().requires_grad_(False)
     if parts["unet"].config.class_embed_type == "projection":
         install_joint_attention(parts["unet"], parts["n_views"])
+        if no_camera == "omitted":
+            leave_out_missing_cameras(parts["unet"])
     backbone = Backbone(
         name=name_or_path,
         source=found.origin,
@@ -46,14 +49,14 @@ def load_backbone(name_or_path: str, device: str = "cpu", dtype: torch.dtype = t
     return set_precision(backbone, dtype)
 
 
-def _parts(path: Path) -> dict[str, Any]:
+def _parts(path: Path) -> tuple[dict[str, Any], NoCamera]:
     if path.is_file():
         parts = parts_of_checkpoint(path)
     elif is_mvdream_folder(path):
         parts = parts_of_mvdream_folder(path)
     else:
         parts = parts_of_folder(path)
-    return {name: parts[name] for name in (*PARTS, "n_views")}
+    return {name: parts[name] for name in (*PARTS, "n_views")}, parts.get("no_camera", "omitted")
 
 
 def _downsampling(vae: Any) -> int:

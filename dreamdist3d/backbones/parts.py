@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from dreamdist3d.backbones.no_camera import stated_no_camera
 from dreamdist3d.backbones.supported import check_scheduler, check_unet, check_vae, check_widths
 from dreamdist3d.errors import UserError
 from dreamdist3d.files import read_json
@@ -11,7 +12,7 @@ PARTS = ("tokenizer", "text_encoder", "vae", "unet", "scheduler")
 
 
 def parts_of_folder(folder: Path) -> dict[str, Any]:
-    """The parts by name, and `n_views`. `safety_checker`, `feature_extractor` and the like are left alone.
+    """The parts by name, `n_views` and `no_camera`. `safety_checker`, `feature_extractor` and the like are left alone.
 
     Raises:
         UserError: a part is missing, damaged, incomplete, not in safetensors, or of a kind that is not supported.
@@ -32,7 +33,8 @@ def parts_of_folder(folder: Path) -> dict[str, Any]:
         "vae": load_model(vae_class, folder / "vae"),
         "unet": load_model(diffusers.UNet2DConditionModel, folder / "unet"),
         "scheduler": load_part(diffusers.DDPMScheduler, folder / "scheduler"),
-        "n_views": _n_views(folder, configs["unet"]),
+        "n_views": _n_views(_index(folder), configs["unet"]),
+        "no_camera": stated_no_camera(_index(folder)),
     }
 
 
@@ -83,8 +85,11 @@ def load_part(kind: Any, folder: Path, **options: Any) -> Any:
         raise UserError(f"{folder} cannot be loaded: {line} Check that it is whole and in safetensors.") from error
 
 
-def _n_views(folder: Path, unet: dict[str, Any]) -> int:
-    """From `n_views` in model_index.json; else 4 for a UNet that takes cameras, as MVDream's does, and 1 for others."""
-    index = folder / "model_index.json"
-    stated = read_json(index).get("n_views") if index.is_file() else None
-    return int(stated or (4 if unet.get("class_embed_type") == "projection" else 1))
+def _index(folder: Path) -> dict[str, Any]:
+    path = folder / "model_index.json"
+    return read_json(path) if path.is_file() else {}
+
+
+def _n_views(index: dict[str, Any], unet: dict[str, Any]) -> int:
+    """As stated; else 4 for a UNet that takes cameras, as MVDream's does, and 1 for others."""
+    return int(index.get("n_views") or (4 if unet.get("class_embed_type") == "projection" else 1))

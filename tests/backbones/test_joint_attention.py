@@ -1,5 +1,7 @@
 """The joint-view UNet against a stock UNet, explicit softmax attention and a hand-made camera embedding."""
 
+import shutil
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,6 +9,8 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
 
 from dreamdist3d.backbones import JointViewAttention, install_joint_attention, load_backbone
+from dreamdist3d.backbones.no_camera import leave_out_missing_cameras, stated_no_camera
+from dreamdist3d.files import read_json, write_json
 from tests.backbones.tiny import write_sd_folder
 from tests.prompts.tiny import LENGTH, WIDTH
 
@@ -95,10 +99,48 @@ def test_the_number_of_views_matters(backbone, inputs):
     assert (joint - single).abs().max() > 1e-3
 
 
-def test_no_camera_is_a_camera_of_zeros(backbone, inputs):
-    zeros = backbone.predict(**inputs | {"cameras": torch.zeros(COUNT, 16)}, n_views=4)
-    assert torch.equal(backbone.predict(**inputs | {"cameras": None}, n_views=4), zeros)
-    assert (backbone.predict(**inputs, n_views=4) - zeros).abs().max() > 1e-3
+def test_no_camera_leaves_the_embedding_out(backbone, inputs):
+    """As MVDream's code, which adds the camera embedding only where there is a camera; row by row."""
+    leave_out_missing_cameras(backbone.unet)
+    with_cameras = backbone.predict(**inputs, n_views=1)
+    bare = backbone.predict(**inputs | {"cameras": None}, n_views=1)
+    assert (with_cameras - bare).abs().max() > 1e-3
+    mixed = inputs["cameras"].clone()
+    mixed[::2] = 0
+    found = backbone.predict(**inputs | {"cameras": mixed}, n_views=1)
+    torch.testing.assert_close(found[::2], bare[::2], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found[1::2], with_cameras[1::2], atol=1e-5, rtol=1e-5)
+    stock = UNet2DConditionModel.from_config({**backbone.unet.config, "class_embed_type": None})
+    stock.load_state_dict({k: v for k, v in backbone.unet.state_dict().items() if not k.startswith("class_embed")})
+    expected = stock(inputs["latents"], inputs["timesteps"], encoder_hidden_states=inputs["text"]).sample
+    torch.testing.assert_close(bare, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_folder_may_ask_for_the_embedding_of_zeros(backbone, inputs, tiny_backbone, tmp_path):
+    """What miniatures of before `no_camera` were trained on."""
+    folder = shutil.copytree(tiny_backbone, tmp_path / "zeros")
+    index = folder / "model_index.json"
+    write_json(index, (read_json(index) if index.exists() else {}) | {"no_camera": "zeros"})
+    asked = load_backbone(str(folder))
+    asked.unet.load_state_dict(backbone.unet.state_dict())
+    zeros = asked.predict(**inputs | {"cameras": torch.zeros(COUNT, 16)}, n_views=4)
+    assert torch.equal(asked.predict(**inputs | {"cameras": None}, n_views=4), zeros)
+    assert (backbone.predict(**inputs | {"cameras": None}, n_views=4) - zeros).abs().max() > 1e-3
+    torch.testing.assert_close(asked.predict(**inputs, n_views=4), backbone.predict(**inputs, n_views=4))
+
+
+@pytest.mark.parametrize(
+    "index,expected",
+    [
+        ({}, "omitted"),
+        ({"vae": ["diffusers", "AutoencoderKL"], "n_views": 4}, "omitted"),
+        ({"vae": ["diffusers", "AutoencoderTiny"]}, "zeros"),
+        ({"vae": ["diffusers", "AutoencoderTiny"], "no_camera": "omitted"}, "omitted"),
+        ({"no_camera": "zeros"}, "zeros"),
+    ],
+)
+def test_a_folder_says_what_no_camera_means(index, expected):
+    assert stated_no_camera(index) == expected
 
 
 def test_one_view_is_the_stock_processor(backbone, inputs):

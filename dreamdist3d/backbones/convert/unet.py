@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dreamdist3d.backbones.convert.tensors import filled, looks_like, shape_of, without_prefix
 from dreamdist3d.backbones.joint_attention import install_joint_attention
+from dreamdist3d.backbones.no_camera import leave_out_missing_cameras
 from dreamdist3d.errors import UserError
 
 PREFIX = "model.diffusion_model."
@@ -46,7 +47,7 @@ def convert_mvdream_unet(
     with init_empty_weights():
         unet = UNet2DConditionModel(**config)
     filled(unet, renamed, dtype, _WHAT)
-    return install_joint_attention(unet, n_views) if takes_cameras(unet) else unet
+    return leave_out_missing_cameras(install_joint_attention(unet, n_views)) if takes_cameras(unet) else unet
 
 
 def takes_cameras(unet: UNet2DConditionModel) -> bool:

@@ -89,6 +89,7 @@ def _write(folder: Path, parts: dict[str, Any], source: str) -> None:
     index = read_json(folder / "model_index.json") | {_MARK: source}
     if parts["n_views"] > 1:
         index["n_views"] = parts["n_views"]
+        index["no_camera"] = "omitted"
     write_json(folder / "model_index.json", index)
 
 
