@@ -15,16 +15,26 @@ from dreamdist3d.lift.cameras import camera_condition, orbit
 from dreamdist3d.mini.text import tokenize
 
 SAMPLE_CAPTIONS = (
-    "a red mushroom with a tall white stem",
+    "a spotted red mushroom with a tall white stem",
     "a blue chair with brown legs",
     "a round green table with thin black legs",
-    "a wide yellow mug with a big purple handle",
+    "a wide striped yellow and blue mug with a big purple handle",
     "an orange house with a pointed red roof",
-    "a tall gray rocket with big red fins",
+    "a tall metallic gray rocket with big red fins",
     "a pointed green tree with a thick brown trunk",
-    "a wide pink lamp with a tall black pole",
+    "a wide dotted pink and white lamp with a tall black pole",
     "a white snowman with a tall blue hat",
-    "a long purple car with big black wheels",
+    "a long glossy purple car with big black wheels",
+    "a two-tone white and red boat with a wide yellow sail",
+    "a glossy dotted teal and white teapot with a yellow lid",
+    "a tall gray tower with a blue top",
+    "a striped yellow and black bird with short orange wings",
+    "a glossy orange flowerpot with big pink flowers",
+    "a long metallic gray sword with a wide brown guard",
+    "a brown barrel with thick gray hoops",
+    "a metallic yellow lantern with a thick black frame",
+    "a striped orange and white fish with big blue fins",
+    "a checked pink and white cake with a thick brown icing",
 )
 SAMPLE_GUIDANCE = 7.5  # what configs/dreamdist3d/mini.yaml lifts with
 
@@ -33,12 +43,12 @@ SAMPLE_GUIDANCE = 7.5  # what configs/dreamdist3d/mini.yaml lifts with
 def save_reconstructions(model: AutoencoderTiny, pictures: Tensor, path: Path) -> None:
     """Pictures [B, 3, S, S] in [-1, 1] above their round trips."""
     restored = model.decode(model.encode(pictures).latents).sample.clamp(-1, 1)
-    save_grid([list(pictures / 2 + 0.5), list(restored / 2 + 0.5)], path)
+    save_grid([list(pictures.cpu() / 2 + 0.5), list(restored.cpu() / 2 + 0.5)], path)
 
 
 @torch.no_grad()
 def save_samples(weights: Path, path: Path, guidance_scale: float = SAMPLE_GUIDANCE, seed: int = 0) -> None:
-    """Four views of ten captions, two captions a row, from a packaged backbone."""
+    """Four views of twenty captions, four captions a row, from a packaged backbone."""
     backbone = load_backbone(str(weights))
     ids = tokenize(backbone.tokenizer, [*SAMPLE_CAPTIONS, ""])
     hidden = backbone.text_encoder(ids).last_hidden_state
@@ -57,7 +67,7 @@ def save_samples(weights: Path, path: Path, guidance_scale: float = SAMPLE_GUIDA
         n_views=4,
         rescale=0.6,
     )
-    save_grid([list(pictures[i : i + 8]) for i in range(0, len(pictures), 8)], path)
+    save_grid([list(pictures[i : i + 16]) for i in range(0, len(pictures), 16)], path)
 
 
 def save_grid(rows: Sequence[Sequence[Tensor]], path: Path, zoom: int = 2) -> None:

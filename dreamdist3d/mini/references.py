@@ -34,9 +34,9 @@ def write_references(folder: Path, family: str, count: int = 20, seed: int = 0) 
 
 
 def _picture(family: str, color: str, rng: np.random.Generator) -> Image.Image:
-    mesh = build(family, rng, color).mesh()
+    spec = build(family, rng, color)
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     cameras = sample_cameras(MINI_CAMERAS, 1, generator).at([0])
-    rgba = torch.from_numpy(render(mesh, cameras, REFERENCE_SIZE))
+    rgba = torch.from_numpy(render(spec.mesh(), cameras, REFERENCE_SIZE, spec.surface()))
     rgb = composite(rgba, torch.ones(1, 3))[0]
     return Image.fromarray(((rgb + 1) * 127.5).round().byte().permute(1, 2, 0).numpy())

@@ -1,4 +1,4 @@
-"""Ray-cast pictures of coloured meshes: Lambert light fixed in the world, alpha kept apart."""
+"""Ray-cast pictures of coloured meshes: light fixed in the world, alpha kept apart."""
 
 import numpy as np
 import torch
@@ -6,6 +6,7 @@ import trimesh
 from trimesh.ray.ray_pyembree import RayMeshIntersector
 
 from dreamdist3d.lift.cameras import CameraRanges, Cameras, rays
+from dreamdist3d.mini.surface import Paint, Surface
 
 IMAGE_SIZE = 64
 SUPERSAMPLE = 2
@@ -13,22 +14,27 @@ SUPERSAMPLE = 2
 # neither, and a small network should not have to guess the object's scale.
 MINI_CAMERAS = CameraRanges(elevation_deg=(0.0, 30.0), fov_deg=(40.0, 40.0), distance=(0.565, 0.565))
 
-_AMBIENT = 0.62
-_LIGHTS = (((0.5, -0.6, 0.8), 0.34), ((0.6, 0.7, 0.1), 0.10))  # direction, strength
 
-
-def render(mesh: trimesh.Trimesh, cameras: Cameras, size: int = IMAGE_SIZE) -> np.ndarray:
-    """Render a mesh with face colours.
+def render(
+    mesh: trimesh.Trimesh, cameras: Cameras, size: int = IMAGE_SIZE, surface: Surface | None = None
+) -> np.ndarray:
+    """Render a mesh with its paint, or, without one, matt in the colours of its faces.
 
     Returns uint8 [B, size, size, 4]: straight (not premultiplied) RGB and the coverage as alpha.
     """
     fine = size * SUPERSAMPLE
     origins, directions = (x.reshape(-1, 3).double().numpy() for x in rays(cameras, fine, fine))
     hit = RayMeshIntersector(mesh).intersects_first(origins, directions)
-    shaded = _shade(mesh)
+    seen = np.flatnonzero(hit >= 0)
+    faces = hit[seen]
+    normals = mesh.face_normals[faces]
+    # Where the ray meets the face's plane: embree's own distances are single precision.
+    away = ((mesh.triangles[faces, 0] - origins[seen]) * normals).sum(axis=1)
+    depth = away / (directions[seen] * normals).sum(axis=1)
+    points = origins[seen] + depth[:, None] * directions[seen]
     rgba = np.zeros((len(hit), 4), dtype=np.float32)
-    rgba[hit >= 0, :3] = shaded[hit[hit >= 0]]
-    rgba[hit >= 0, 3] = 1.0
+    rgba[seen, :3] = (surface or _flat(mesh)).shade(points, normals, faces)
+    rgba[seen, 3] = 1.0
     blocks = rgba.reshape(len(cameras.c2w), size, SUPERSAMPLE, size, SUPERSAMPLE, 4)
     mean = blocks.mean(axis=(2, 4))
     alpha = mean[..., 3:]
@@ -36,26 +42,15 @@ def render(mesh: trimesh.Trimesh, cameras: Cameras, size: int = IMAGE_SIZE) -> n
     return np.round(255 * mean).astype(np.uint8)
 
 
+def _flat(mesh: trimesh.Trimesh) -> Surface:
+    colors, paint_of_face = np.unique(mesh.visual.face_colors[:, :3], axis=0, return_inverse=True)
+    paints = [Paint(tuple(color / 255.0)) for color in colors]
+    return Surface(paints, paint_of_face.reshape(-1), np.zeros(3))
+
+
 def composite(rgba: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
-    """uint8 [..., H, W, 4] over colours [..., 3] in [0, 1] -> float [..., 3, H, W] in [-1, 1]."""
+    """uint8 [..., H, W, 4] over colours [..., 3] or pictures [..., 3, H, W] in [0, 1]: [..., 3, H, W] in [-1, 1]."""
     values = rgba.float() / 255.0
-    alpha = values[..., 3:]
-    rgb = values[..., :3] * alpha + background[..., None, None, :] * (1.0 - alpha)
-    return rgb.movedim(-1, -3) * 2.0 - 1.0
-
-
-def random_backgrounds(count: int, generator: torch.Generator) -> torch.Tensor:
-    """[count, 3] plain colours: a third white, a third gray levels, a third anything."""
-    color = torch.rand(count, 3, generator=generator)
-    gray = torch.rand(count, 1, generator=generator).expand(count, 3)
-    kind = torch.randint(0, 3, (count, 1), generator=generator)
-    return torch.where(kind == 0, torch.ones(count, 3), torch.where(kind == 1, gray, color))
-
-
-def _shade(mesh: trimesh.Trimesh) -> np.ndarray:
-    light = np.full(len(mesh.faces), _AMBIENT)
-    for direction, strength in _LIGHTS:
-        unit = np.asarray(direction) / np.linalg.norm(direction)
-        light += strength * np.clip(mesh.face_normals @ unit, 0.0, None)
-    color = mesh.visual.face_colors[:, :3] / 255.0
-    return np.clip(color * light[:, None], 0.0, 1.0).astype(np.float32)
+    alpha = values[..., 3:].movedim(-1, -3)
+    behind = background if background.ndim == rgba.ndim else background[..., None, None]
+    return (values[..., :3].movedim(-1, -3) * alpha + behind * (1.0 - alpha)) * 2.0 - 1.0

@@ -30,6 +30,17 @@ def rod(start: Vec3, end: Vec3, radius: float) -> trimesh.Trimesh:
     return trimesh.creation.cylinder(radius=radius, segment=[list(start), list(end)], sections=20)
 
 
+def cone(start: Vec3, end: Vec3, start_radius: float, end_radius: float) -> trimesh.Trimesh:
+    """A truncated cone between two points."""
+    start, end = np.asarray(start, dtype=float), np.asarray(end, dtype=float)
+    length = float(np.linalg.norm(end - start))
+    mesh = trimesh.creation.revolve(
+        np.array([(0, 0), (start_radius, 0), (end_radius, length), (0, length)], dtype=float), sections=20
+    )
+    mesh.apply_transform(trimesh.geometry.align_vectors([0, 0, 1], (end - start) / length))
+    return _at(mesh, start)
+
+
 def ring(radius: float, thickness: float, center: Vec3, axis: str) -> trimesh.Trimesh:
     """A torus whose hole points along `axis` ("x", "y" or "z")."""
     mesh = trimesh.creation.torus(radius, thickness, major_sections=32, minor_sections=16)
@@ -49,14 +60,26 @@ def gable(size: Vec3, base_center: Vec3) -> trimesh.Trimesh:
     depth, width, height = size
     corners = [(sx * depth / 2, sy * width / 2, 0.0) for sx in (-1, 1) for sy in (-1, 1)]
     ridge = [(0.0, sy * width / 2, height) for sy in (-1, 1)]
-    return _at(trimesh.convex.convex_hull(np.asarray(corners + ridge)), base_center)
+    return _at(hull(corners + ridge), base_center)
+
+
+def pyramid(size: Vec3, base_center: Vec3) -> trimesh.Trimesh:
+    """A pyramid over a rectangle: `size` = depth (x), width (y), height."""
+    depth, width, height = size
+    corners = [(sx * depth / 2, sy * width / 2, 0.0) for sx in (-1, 1) for sy in (-1, 1)]
+    return _at(hull([*corners, (0.0, 0.0, height)]), base_center)
+
+
+def hull(points: Sequence[Vec3]) -> trimesh.Trimesh:
+    """The convex hull of `points`."""
+    return trimesh.convex.convex_hull(np.asarray(points, dtype=float))
 
 
 def plate(points: Sequence[Vec3], thickness: float) -> trimesh.Trimesh:
     """The convex hull of flat `points` thickened by `thickness` along y (a fin)."""
     flat = np.asarray(points, dtype=float)
     offset = np.array([0.0, thickness / 2, 0.0])
-    return trimesh.convex.convex_hull(np.concatenate([flat + offset, flat - offset]))
+    return hull(np.concatenate([flat + offset, flat - offset]))
 
 
 def turned(mesh: trimesh.Trimesh, angle_deg: float) -> trimesh.Trimesh:

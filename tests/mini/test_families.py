@@ -6,6 +6,7 @@ import trimesh
 
 from dreamdist3d.mini.families import FAMILIES, OBJECT_RADIUS, build
 from dreamdist3d.mini.palette import COLOR_NAMES, JITTER, PALETTE, other_than, shade_of
+from dreamdist3d.mini.surface import MATERIALS, PATTERNS
 
 SEEDS = range(6)
 
@@ -27,7 +28,7 @@ def test_objects_fill_their_sphere_around_the_origin(family):
         mesh = drawn(family, seed).mesh()
         assert np.linalg.norm(mesh.vertices, axis=1).max() == pytest.approx(OBJECT_RADIUS)
         np.testing.assert_allclose(mesh.bounds.mean(axis=0), 0, atol=1e-9)
-        assert mesh.extents.min() > 0.2
+        assert mesh.extents.min() > (0.1 if family == "sword" else 0.2)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -50,11 +51,38 @@ def test_colors_are_what_the_spec_says(family):
             assert np.abs(np.subtract(rgb, PALETTE[name])).max() <= JITTER + 1e-9
             assert (np.abs(faces[:, :3] - 255 * np.array(rgb)) <= 0.5).all(axis=1).any()
         start = 0
-        for solid, rgb in spec.solids:  # every face has its own solid's colour
+        for solid, paint in spec.solids:  # every face has its own solid's colour
             block = faces[start : start + len(solid.faces), :3]
-            assert np.abs(block - 255 * np.array(rgb)).max() <= 0.5
+            assert np.abs(block - 255 * np.array(paint.rgb)).max() <= 0.5
             start += len(solid.faces)
-        assert start == len(faces)
+        assert start == len(faces) == len(spec.surface().paint_of_face)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_patterns_and_materials_are_drawn_or_asked_for(family):
+    specs = [drawn(family, seed) for seed in range(60)]
+    assert {spec.pattern for spec in specs} == set(PATTERNS) and {spec.material for spec in specs} == set(MATERIALS)
+    for spec in specs:
+        assert bool(spec.second_color) == (spec.pattern != "plain") and spec.second_color != spec.main_color
+        assert "xyz"[spec.main_paint.axis] in FAMILIES[family].axes
+    asked = drawn(family, 3, pattern="checked", material="metallic")
+    assert (asked.main_paint.pattern, asked.main_paint.material) == ("checked", "metallic")
+    plain = drawn(family, 3, pattern="plain")
+    assert np.array_equal(asked.mesh().vertices, plain.mesh().vertices)  # the shape is the seed's
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_pattern_shows_both_of_its_colors(family):
+    """Over the surface of the main part, each of the two colours has its share, whatever the shape."""
+    for pattern in PATTERNS[1:]:
+        spec = drawn(family, 1, pattern=pattern, material="matt")
+        mesh, surface = spec.mesh(), spec.surface()
+        points, faces = trimesh.sample.sample_surface(mesh, 4000, seed=0)
+        is_main = np.array([paint is spec.main_paint for _, paint in spec.solids])[surface.paint_of_face[faces]]
+        seen = surface.albedo(points[is_main], mesh.face_normals[faces[is_main]], faces[is_main])
+        second = np.abs(seen - spec.second_rgb).max(axis=1) < 1e-9
+        assert np.abs(seen[~second] - spec.main_rgb).max() < 1e-9
+        assert 0.1 < second.mean() < 0.9, pattern
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -92,9 +120,11 @@ def test_shape_words_name_the_outer_thirds(seed):
 
 
 def test_unknown_families_and_colors():
-    for family, color in (("dragon", None), ("mug", "mauve")):
+    for family, named in (("dragon", {}), ("mug", {"main_color": "mauve"}), ("mug", {"pattern": "tartan"})):
         with pytest.raises(KeyError):
-            drawn(family, main_color=color)
+            drawn(family, **named)
+    with pytest.raises(KeyError):
+        drawn("mug", material="velvet")
 
 
 def test_shades_stay_near_their_palette_entry():

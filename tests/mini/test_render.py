@@ -9,7 +9,7 @@ import trimesh
 
 from dreamdist3d.lift.cameras import orbit, sample_cameras
 from dreamdist3d.mini.families import FAMILIES, build
-from dreamdist3d.mini.render import MINI_CAMERAS, composite, random_backgrounds, render
+from dreamdist3d.mini.render import MINI_CAMERAS, composite, render
 
 
 def camera(azimuth=0.0, elevation=0.0, distance=1.55, fov=40.0):
@@ -82,7 +82,8 @@ def test_no_object_is_cut_off_and_each_is_seen(family):
     pictures = render(build(family, np.random.default_rng(2)).mesh(), sample_cameras(MINI_CAMERAS, 1, generator))
     alpha = pictures[..., 3]
     assert not alpha[:, [0, -1]].any() and not alpha[:, :, [0, -1]].any()
-    assert (alpha.mean(axis=(1, 2)) / 255 > 0.08).all()
+    thin = family in ("sword", "boat", "fish")  # from the front or the side
+    assert (alpha.mean(axis=(1, 2)) / 255 > (0.02 if thin else 0.08)).all()
 
 
 def test_composite_is_the_over_operator():
@@ -105,12 +106,9 @@ def test_clear_pixels_are_exactly_the_background_and_opaque_ones_exactly_the_obj
     assert torch.equal(result[:, 0, 1], torch.tensor([17, 99, 250]) / 255 * 2 - 1)
 
 
-def test_backgrounds_are_white_gray_and_anything_by_thirds():
-    colors = random_backgrounds(3000, torch.Generator().manual_seed(0))
-    assert colors.min() >= 0 and colors.max() <= 1
-    white = (colors == 1).all(dim=1)
-    gray = (colors == colors[:, :1]).all(dim=1) & ~white
-    assert float(white.float().mean()) == pytest.approx(1 / 3, abs=0.04)
-    assert float(gray.float().mean()) == pytest.approx(1 / 3, abs=0.04)
-    again = random_backgrounds(3000, torch.Generator().manual_seed(0))
-    assert torch.equal(again, colors)
+def test_composite_takes_pictures_as_backgrounds():
+    generator = torch.Generator().manual_seed(0)
+    rgba = torch.randint(0, 256, (2, 4, 5, 4), generator=generator, dtype=torch.uint8)
+    color = torch.rand(2, 3, generator=generator)
+    picture = color[..., None, None].expand(-1, -1, 4, 5)
+    assert torch.equal(composite(rgba, picture), composite(rgba, color))
