@@ -18,18 +18,30 @@ class RecipeSettings:
 
     seed: Annotated[int | None, left_out("INT", "0")] = None
     """Of data, initial weights and every step."""
-    objects: Annotated[int | None, left_out("INT", "5000")] = None
-    """How many are rendered for training."""
-    autoencoder_steps: Annotated[int | None, left_out("INT", "4800")] = None
+    objects: Annotated[int | None, left_out("INT", "8000")] = None
+    """How many are rendered for the generator."""
+    judge_objects: Annotated[int | None, left_out("INT", "5000")] = None
+    """How many others are rendered for its judges."""
+    autoencoder_steps: Annotated[int | None, left_out("INT", "20000")] = None
     """Of the latent space."""
-    diffusion_steps: Annotated[int | None, left_out("INT", "9500")] = None
+    diffusion_steps: Annotated[int | None, left_out("INT", "60000")] = None
     """Of text encoder and UNet."""
-    clip_steps: Annotated[int | None, left_out("INT", "2200")] = None
+    clip_steps: Annotated[int | None, left_out("INT", "8000")] = None
     """Of the text-and-image judge."""
-    dino_steps: Annotated[int | None, left_out("INT", "900")] = None
+    dino_steps: Annotated[int | None, left_out("INT", "8000")] = None
     """Of the label-free judge."""
+    autoencoder_batch: Annotated[int | None, left_out("INT", "32")] = None
+    """Pictures a step."""
+    diffusion_objects: Annotated[int | None, left_out("INT", "8")] = None
+    """Objects of four views a step."""
+    clip_batch: Annotated[int | None, left_out("INT", "96")] = None
+    """Pictures a step."""
+    dino_batch: Annotated[int | None, left_out("INT", "96")] = None
+    """Objects a step, two pictures of each."""
+    device: Annotated[str | None, left_out("STR", "cpu")] = None
+    """cpu, or cuda, where steps take milliseconds in bfloat16."""
     workers: Annotated[int | None, left_out("INT", "one a core")] = None
-    """Training processes; the result depends on their number."""
+    """Processes that render and, on a CPU, train; the result depends on their number."""
 
 
 @mini.command(name="train")
@@ -53,7 +65,7 @@ def mini_references(folder: Positional[Path], family: str = "mushroom", count: i
 
     Args:
         folder: where the images go.
-        family: mushroom, chair, table, mug, house, rocket, tree, lamp, snowman or car.
+        family: one of the twenty, such as mushroom, house, teapot or bird; another word is answered with all of them.
         count: how many.
         seed: of the objects.
     """

@@ -27,15 +27,38 @@ VIEWS_PER_SET = 4
 
 @dataclass(frozen=True)
 class MiniDataset:
-    """The arrays of one folder; `renders` is memory-mapped."""
+    """The arrays of one folder; `renders` is memory-mapped, or, after `to`, a tensor on a device."""
 
-    renders: np.ndarray  # uint8 [N, V, S, S, 4]
+    renders: np.ndarray | torch.Tensor  # uint8 [N, V, S, S, 4]
     cameras: torch.Tensor  # [N, V, 16]
     azimuths: torch.Tensor  # [N, V]
     truth: list[dict]
 
     def __len__(self) -> int:
         return len(self.truth)
+
+    @property
+    def n_views(self) -> int:
+        """V, views of every object."""
+        return self.renders.shape[1]
+
+    def to(self, device: torch.device | str) -> "MiniDataset":
+        """The same world; on a GPU its renders are held there whole, on a CPU they stay on disk."""
+        if torch.device(device).type == "cpu":
+            return self
+        renders = torch.from_numpy(np.ascontiguousarray(self.renders)).to(device)
+        return MiniDataset(renders, self.cameras.to(device), self.azimuths.to(device), self.truth)
+
+    def renders_at(self, objects: torch.Tensor, views: torch.Tensor) -> torch.Tensor:
+        """uint8 [B, S, S, 4] of views [B] of objects [B]."""
+        if isinstance(self.renders, torch.Tensor):
+            return self.renders[objects, views]
+        return torch.from_numpy(self.renders[objects.numpy(), views.numpy()])
+
+    def random_renders(self, objects: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """uint8 [B, S, S, 4]: one random view of each object [B]."""
+        views = torch.randint(self.n_views, objects.shape, generator=generator, device=generator.device)
+        return self.renders_at(objects, views)
 
 
 def make_object(seed: int, index: int, sets: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
@@ -44,7 +67,7 @@ def make_object(seed: int, index: int, sets: int) -> tuple[np.ndarray, np.ndarra
     spec = build(list(FAMILIES)[index % len(FAMILIES)], rng)
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     cameras = sample_cameras(MINI_CAMERAS, sets, generator)
-    pictures = render(spec.mesh(), cameras)
+    pictures = render(spec.mesh(), cameras, surface=spec.surface())
     condition = camera_condition(cameras.c2w).numpy()
     return pictures, condition, cameras.azimuth_deg.numpy(), truth_of(spec, rng)
 
@@ -55,6 +78,10 @@ def truth_of(spec: ObjectSpec, rng: np.random.Generator) -> dict:
         "family": spec.family,
         "main_color": spec.main_color,
         "main_rgb": list(spec.main_rgb),
+        "pattern": spec.pattern,
+        "second_color": spec.second_color,
+        "second_rgb": list(spec.second_rgb) if spec.second_color else [],
+        "material": spec.material,
         "part": spec.part,
         "part_color": spec.part_color,
         "part_rgb": list(spec.part_rgb),

@@ -28,6 +28,7 @@ def package_backbone(source: Path, target: Path) -> None:
     index = {
         "_class_name": "StableDiffusionPipeline",
         "n_views": VIEWS_PER_SET,
+        "no_camera": "omitted",
         "feature_extractor": [None, None],
         "safety_checker": [None, None],
         "scheduler": ["diffusers", "DDPMScheduler"],
@@ -56,9 +57,12 @@ def package_judges(source: Path, target: Path) -> None:
 
 
 def _forget_origin(config: Path) -> None:
-    """Drop the training folder's path, which diffusers writes into a model's configuration."""
+    """Drop what diffusers writes into a model's configuration and then warns of: the training folder's path, and
+    AutoencoderTiny's own copy of its decoder's widths."""
     values = read_json(config)
     values.pop("_name_or_path", None)
+    if values.get("_class_name") == "AutoencoderTiny":
+        values.pop("block_out_channels", None)
     write_json(config, values)
 
 

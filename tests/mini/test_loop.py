@@ -82,7 +82,7 @@ def test_it_learns(tmp_path):
     torch.testing.assert_close(total.detach(), torch.tensor([[2.0, -1.0]]), atol=0.1, rtol=0)
     log = log_of(tmp_path)
     assert [entry["step"] for entry in log] == list(range(20, 301, 20))
-    assert log[-1]["loss"] < 0.1 * log[0]["loss"] and log[0].keys() == {"step", "time", "loss", "error"}
+    assert log[-1]["loss"] < 0.1 * log[0]["loss"] and log[0].keys() == {"step", "time", "loss", "error", "gradient"}
 
 
 def trajectory(tmp_path, **settings):
@@ -125,7 +125,7 @@ def test_the_steps_are_adamw_with_warm_up_cosine_and_clipped_gradients(tmp_path)
         for group, scale in zip(optimizer.param_groups, (1.0, 0.25), strict=True):
             group["lr"] = rate * scale
         optimizer.zero_grad()
-        reference.loss(torch.Generator().manual_seed((1_000_003 + n) * 64))["loss"].backward()
+        reference.losses["loss"][1](torch.Generator().manual_seed((1_000_003 + n) * 64))["loss"].backward()
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         norm = torch.cat([p.grad.flatten() for p in parameters]).norm()
         for p in parameters:
@@ -147,6 +147,33 @@ def test_checkpoints_show_the_average_and_training_goes_on_with_the_raw_weights(
     assert equal(shown[-1][1], weights_of(stage))
     plain, _ = trajectory(made(tmp_path / "once"))
     assert all(equal(a, b) for a, b in zip(raw, plain[:-1], strict=True))
+
+
+@pytest.mark.parametrize("kept", ["loss", "root"])
+def test_kinds_of_step_are_drawn_by_their_shares_and_the_same_again(tmp_path, kept):
+    """The two kinds count themselves; a resumed run draws as the first did."""
+
+    def run(folder):
+        stage, seen = linear_stage(steps=200), []
+        loss = stage.losses["loss"][1]
+        stage.losses = {name: (share, lambda g, n=name: seen.append(n) or loss(g)) for name, share in kinds.items()}
+        run_stage(stage, folder, seed=3)
+        return seen
+
+    kinds = {"loss": 0.7, "root": 0.3}
+    first, again = run(made(tmp_path / "a")), run(made(tmp_path / "b"))
+    assert first == again and first.count(kept) / 200 == pytest.approx(kinds[kept], abs=0.1)
+
+
+def test_gradients_that_are_not_finite_stop_too(tmp_path):
+    def act(step, model):
+        if step == 4:
+            model["linear"].bias.register_hook(lambda gradient: gradient * math.nan)
+
+    with pytest.raises(UserError, match=r"tiny: the gradient is not finite at step 4; .*tiny\.ckpt keeps"):
+        run_stage(linear_stage(act=act), tmp_path, seed=1, checkpoint_seconds=0.0)
+    state = checkpoint_of(tmp_path)
+    assert state["step"] == 4 and all(v.isfinite().all() for m in state["models"].values() for v in m.values())
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path):

@@ -51,7 +51,8 @@ def test_two_processes_train_one_model(tmp_path):
         ]
         return {"loss": sum(losses) / 2}
 
-    each_loss, stage.loss = stage.loss, mean_loss
+    each_loss = stage.losses["loss"][1]
+    stage.losses = {"loss": (1.0, mean_loss)}
     (tmp_path / "alone").mkdir()
     run_stage(stage, tmp_path / "alone", seed=2)
     for name, value in stage.models["linear"].state_dict().items():

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from torchvision.transforms import v2
 
 from dreamdist3d.backbones import latent_shape, load_backbone, sample_images
 from dreamdist3d.eval import MiniClip, MiniDino
+from dreamdist3d.files import read_json
 from dreamdist3d.lift.cameras import camera_condition, orbit
 from dreamdist3d.mini.dataset import make_object
 from dreamdist3d.mini.families import FAMILIES
@@ -16,15 +18,15 @@ from dreamdist3d.mini.render import composite
 from dreamdist3d.prompts import SoftPromptEncoder
 
 WEIGHTS = Path(str(resources.files("dreamdist3d"))) / "mini" / "weights"
-HELD_OUT_SEED = 1  # the recipe trains on seed 0
+HELD_OUT_SEED = 1  # the generator was trained on seeds 0 and 10, the judges on 2 and 12
 
 
 @pytest.fixture(scope="module")
 def held_out():
-    """Four views of sixty objects that no weight has seen, on white, with their truth."""
-    made = [make_object(HELD_OUT_SEED, index, sets=1) for index in range(60)]
+    """Four views of 120 objects that no weight has seen, on white, with their truth."""
+    made = [make_object(HELD_OUT_SEED, index, sets=1) for index in range(120)]
     rgba = torch.stack([torch.from_numpy(pictures) for pictures, *_ in made])
-    return composite(rgba, torch.ones(60, 4, 3)), [truth for *_, truth in made]
+    return composite(rgba, torch.ones(120, 4, 3)), [truth for *_, truth in made]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,7 @@ def test_the_autoencoder_restores_unseen_objects(backbone, held_out):
     with torch.no_grad():
         restored = backbone.decode_latents(backbone.encode_images(pictures)).clamp(-1, 1)
     psnr = -10 * torch.log10(F.mse_loss(restored / 2, pictures / 2))
-    assert psnr > 28.0
+    assert psnr > 33.0
 
 
 def test_latents_have_unit_spread(backbone, held_out):
@@ -58,15 +60,38 @@ def test_the_clip_judge_names_the_family_of_unseen_objects(held_out):
     texts = judge.encode_text([f"a {name}" for name in names])
     chosen = (judge.encode((pictures.flatten(0, 1) + 1) / 2) @ texts.t()).argmax(dim=1)
     wanted = torch.tensor([names.index(t["family"]) for t in truth]).repeat_interleave(4)
-    assert (chosen == wanted).float().mean() > 0.9
+    assert (chosen == wanted).float().mean() > 0.97
 
 
 def test_the_dino_judge_tells_objects_apart(held_out):
     """Two views of one object are more alike than views of two objects of its family."""
-    features = MiniDino().encode((held_out[0].flatten(0, 1) + 1) / 2).unflatten(0, (60, 4))
+    features = MiniDino().encode((held_out[0].flatten(0, 1) + 1) / 2).unflatten(0, (120, 4))
     same = (features[:, 0] * features[:, 2]).sum(-1)
     other = (features[:, 0] * features.roll(-len(FAMILIES), 0)[:, 2]).sum(-1)
     assert (same > other).float().mean() > 0.85
+
+
+def test_the_dino_judge_tells_families_without_their_colors(held_out):
+    """The nearest of the other objects is of the same family, among gray pictures too (chance: 5 %)."""
+    gray = v2.functional.rgb_to_grayscale(held_out[0][:, 0], num_output_channels=3)
+    families = [truth["family"] for truth in held_out[1]]
+    same = torch.tensor([[a == b for b in families] for a in families])
+    for pictures, least in ((held_out[0][:, 0], 0.6), (gray, 0.5)):
+        features = MiniDino().encode((pictures + 1) / 2)
+        nearest = (features @ features.t() - 2 * torch.eye(len(features))).argmax(dim=1)
+        assert float(same[torch.arange(len(nearest)), nearest].float().mean()) > least
+
+
+def test_no_camera_is_left_out_as_in_mvdream(backbone):
+    assert read_json(WEIGHTS / "model_index.json")["no_camera"] == "omitted"
+    text, latents, t = torch.zeros(1, 4, 128), torch.zeros(1, *latent_shape(backbone)), torch.tensor([500])
+    bare = backbone.predict(latents, t, text)
+    embedding = backbone.unet.class_embedding
+    backbone.unet.class_embedding = None
+    backbone.unet.config["class_embed_type"], kept = None, backbone.unet.config["class_embed_type"]
+    without = backbone.unet(latents, t, encoder_hidden_states=text, cross_attention_kwargs={"n_views": 1}).sample
+    backbone.unet.class_embedding, backbone.unet.config["class_embed_type"] = embedding, kept
+    torch.testing.assert_close(bare, without)
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ def linear_stage(steps: int = 10, act: Callable[[int, nn.Module], float | None] 
         return {"loss": error if factor is None else error * factor, "error": error}
 
     settings = {"lr": 0.05, "ema_decay": 0.9, "warmup": 3, "lr_scale": {"slow": 0.25}} | settings
-    return Stage(name="tiny", models=models, loss=loss, steps=steps, **settings)
+    return Stage(name="tiny", models=models, losses={"loss": (1.0, loss)}, steps=steps, **settings)
 
 
 def tiny_world(objects: int = 12, sets: int = 2) -> MiniDataset:
