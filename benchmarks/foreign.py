@@ -4,11 +4,12 @@
 
 Takes every glTF, OBJ and PLY file at any depth. Prints tab-separated: file, verdict (ok, refused, or FAULT for anything
 that no user should see), triangles of LOD0, hulls, share of the texture used, seconds, the validator's errors and
-warnings over all GLB files of all presets, lines of what could not be followed, warnings. Each file is a process of its
-own, so that nothing one of them does ends the others. Exit code 1 after a FAULT or an invalid GLB.
+warnings over all GLB files of all presets, lines of what could not be followed, warnings. Each file is a fork of
+its own, so that nothing one of them does ends the others. Exit code 1 after a FAULT or an invalid GLB.
 """
 
 import json
+import multiprocessing
 import subprocess
 import sys
 import tempfile
@@ -39,6 +40,18 @@ const fs = require("fs"), path = require("path"), validator = require("gltf-vali
 })();
 """
 
+BLANK = {
+    "verdict": "FAULT",
+    "triangles": 0,
+    "hulls": 0,
+    "used": 0.0,
+    "seconds": 0.0,
+    "errors": 0,
+    "validator": "",
+    "not_followed": [],
+    "told": "",
+}
+
 
 def main(
     folder: tyro.conf.Positional[Path],
@@ -46,9 +59,9 @@ def main(
     validator: Path | None = None,
     triangles: int = 20_000,
     texture_size: int = 1024,
+    hulls: int = 16,
     hull_seconds: float = 60.0,
     limit_s: float = 600.0,
-    one: bool = False,
 ) -> None:
     """Export every mesh below `folder`.
 
@@ -56,52 +69,50 @@ def main(
         out: where assets are kept; left out: nowhere.
         validator: a folder in which `npm install gltf-validator` was run; left out: GLB files are not validated.
         limit_s: a file that takes longer is a FAULT.
-        one: `folder` is a single file, whose row is printed as JSON; what the others are started with.
     """
-    if one:
-        settings = PackageSettings(
-            preset="web", triangles=triangles, hull_seconds=hull_seconds, texture=TextureSettings(size=texture_size)
-        )
-        print(json.dumps(row_of(folder, out or Path(tempfile.mkdtemp()), settings, validator)))
-        return
+    texture = TextureSettings(size=texture_size)
+    settings = PackageSettings("web", triangles=triangles, hulls=hulls, hull_seconds=hull_seconds, texture=texture)
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in READABLE and path.is_file())
     rows = []
     for number, file in enumerate(files):
         with tempfile.TemporaryDirectory() as scratch:
             target = Path(scratch) if out is None else out / f"{number:03d}-{file.stem}"
-            given = [str(file), "--out", str(target), "--triangles", str(triangles)]
-            given += ["--texture-size", str(texture_size), "--hull-seconds", str(hull_seconds)]
-            given += ["--validator", str(validator)] if validator else []
-            rows.append(measured([sys.executable, __file__, *given, "--one"], limit_s))
+            rows.append(measured(file, target, settings, validator, limit_s))
         print("\t".join([str(file.relative_to(folder)), *map(str, rows[-1].values())]), flush=True)
     summary = Counter(row["verdict"] for row in rows)
-    bad = [row for row in rows if row["verdict"] == "FAULT" or row["errors"]]
-    print(json.dumps({"files": len(rows), **summary, "invalid": sum(bool(row["errors"]) for row in rows)}))
-    sys.exit(bool(bad))
+    invalid = sum(bool(row["errors"]) for row in rows)
+    print(json.dumps({"files": len(rows), **summary, "invalid": invalid}))
+    sys.exit(bool(summary["FAULT"] or invalid))
 
 
-def measured(command: list[str], limit_s: float) -> dict:
-    blank = {"verdict": "FAULT", "triangles": 0, "hulls": 0, "used": 0.0, "seconds": 0.0, "errors": 0, "validator": ""}
+def measured(file: Path, out: Path, settings: PackageSettings, validator: Path | None, limit_s: float) -> dict:
+    """A file's row, from a fork of this process."""
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe(duplex=False)
+    worker = context.Process(target=lambda: there.send(row_of(file, out, settings, validator)))
+    began = time.monotonic()
+    worker.start()
+    there.close()
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit_s)
-    except subprocess.TimeoutExpired:
-        return {**blank, "seconds": limit_s, "not_followed": [], "told": "took too long"}
-    if done.returncode:
-        return {**blank, "not_followed": [], "told": (done.stderr.strip().splitlines() or ["?"])[-1]}
-    return json.loads(done.stdout.splitlines()[-1])
+        return here.recv() if here.poll(limit_s) else {**BLANK, "seconds": limit_s, "told": "took too long"}
+    except EOFError:
+        return {**BLANK, "seconds": round(time.monotonic() - began, 1), "told": "died"}
+    finally:
+        worker.kill()
+        worker.join()
 
 
 def row_of(file: Path, out: Path, settings: PackageSettings, validator: Path | None) -> dict:
     began = time.monotonic()
-    row = {"verdict": "refused", "triangles": 0, "hulls": 0, "used": 0.0, "seconds": 0.0, "errors": 0, "validator": ""}
     try:
-        source = file_source(file)
-        baked = bake_asset(source, settings)
+        baked = bake_asset(file_source(file), settings)
         assets = [write_asset(baked, out / preset, replace(settings, preset=preset)) for preset in PRESETS]
-    except UserError as error:
-        return {**row, "seconds": round(time.monotonic() - began, 1), "not_followed": [], "told": str(error)}
+    except Exception as error:
+        verdict = "refused" if isinstance(error, UserError) else "FAULT"
+        return {**BLANK, "verdict": verdict, "seconds": round(time.monotonic() - began, 1), "told": repr(error)}
     record = assets[0].record
-    row |= {
+    row = {
+        **BLANK,
         "verdict": "ok",
         "triangles": record["levels"][0]["triangles"],
         "hulls": len(record["collision"]),
@@ -111,7 +122,7 @@ def row_of(file: Path, out: Path, settings: PackageSettings, validator: Path | N
     if validator:
         found = validated(validator, sorted(out.rglob("*.glb")))
         row |= {"errors": found["errors"] + found["warnings"], "validator": json.dumps(found["codes"])}
-    return {**row, "not_followed": record["not_followed"], "told": record["warnings"]}
+    return row | {"not_followed": record["not_followed"], "told": record["warnings"]}
 
 
 def validated(validator: Path, files: list[Path]) -> dict:
