@@ -46,9 +46,9 @@ def scatter_chart(report: dict[str, Any], judge: str) -> Markup | None:
 
     None without references, or without a set of two assets.
     """
-    points = [(e["name"], score_of(e, ("to_references", judge)), score_of(e, ("matched", judge)))
-              for e in report["sets"]]  # fmt: skip
-    points = [(name, x, y) for name, x, y in points if x and y]
+    found = [(e["name"], score_of(e, ("to_references", judge)), score_of(e, ("matched", judge)))
+             for e in report["sets"]]  # fmt: skip
+    points = [(name, x, y) for name, x, y in found if x and y]
     if not points:
         return None
     own = 1.0 - report["references"]["pooled"][judge] if report["references"]["pooled"][judge] is not None else None

@@ -144,7 +144,7 @@ def _references(targets: References, seen: Sequence[Seen]) -> dict[str, Any]:
         "path": str(targets.folder),
         "names": [path.name for path in targets.images.paths],
         "content_hash": targets.images.content_hash,
-        "pooled": {by.judge: mean_pairwise_similarity(by.references) for by in seen},
+        "pooled": {by.judge: mean_pairwise_similarity(by.references) for by in seen if by.references is not None},
         "skipped": [{"file": str(path), "reason": reason} for path, reason in targets.images.skipped],
     }
 

@@ -65,7 +65,7 @@ def evaluate(
     require_renderer(renderer)
     found = _named([find_assets(Path(folder)) for folder in sets], names)
     ensure_folder(Path(out))
-    judges = list(encoders) if encoders is not None else [MiniDino(), MiniClip()]
+    judges: list[ImageEncoder] = list(encoders) if encoders is not None else [MiniDino(), MiniClip()]
     size = image_size or (MINI_SIZE if all(isinstance(j, MiniDino | MiniClip) for j in judges) else FULL_SIZE)
     targets = load_reference_set(Path(references), size) if references is not None else None
     with bar("rendering", sum(len(entry.assets) for entry in found)) as progress:
@@ -145,11 +145,13 @@ def _look(
     cache: FeatureCache,
 ) -> list[list[Seen]]:
     """[set][judge]; a judge that cannot read has no text."""
-    sentences, known = {}, {}
+    sentences: dict[str, Tensor | None] = {}
+    known: dict[str, Tensor | None] = {}
     for judge in judges:
         known[judge.name] = cache.encode(judge, targets.pictures) if targets is not None else None
-        reads = text is not None and isinstance(judge, TextEncoder)
-        sentences[judge.name] = judge.encode_text([text])[0] if reads else None
+        sentences[judge.name] = None
+        if text is not None and isinstance(judge, TextEncoder):
+            sentences[judge.name] = judge.encode_text([text])[0]
 
     def seen(one: LoadedSet, judge: ImageEncoder) -> Seen:
         features: Tensor = cache.encode(judge, one.pictures).unflatten(0, one.views.shape[:2])

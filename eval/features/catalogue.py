@@ -50,6 +50,5 @@ def _load(name: str) -> list[ImageEncoder]:
     key, _, path = name.partition("=")
     if key not in PUBLISHED:
         raise UserError(f"there are no features {key!r}: choose {MINI} or some of {', '.join(PUBLISHED)}, or KEY=PATH.")
-    model = PUBLISHED[key]
-    encoder = TimmEncoder if isinstance(model, TimmModel) else ClipEncoder
-    return [encoder(model, Path(path) if path else None)]
+    model, checkpoint = PUBLISHED[key], Path(path) if path else None
+    return [TimmEncoder(model, checkpoint) if isinstance(model, TimmModel) else ClipEncoder(model, checkpoint)]
