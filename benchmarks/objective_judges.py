@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attributes import dominant_color, family_texts, named
+from attributes import family_texts, named
 from dreamdist3d.eval.diversity.similarity import mean_pairwise_similarity
 from dreamdist3d.eval.features.mini import MiniClip, MiniDino
 from dreamdist3d.eval.fidelity.manifold import NEAREST, prdc
+from dreamdist3d.mini.measures import dominant_color
 from dreamdist3d.prompts import load_references
 
 REFERENCES, HELD_OUT = 20, 240

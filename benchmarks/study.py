@@ -17,10 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attributes import color_spread, family_accuracy
+from attributes import family_accuracy
 from dreamdist3d.backbones import load_backbone
 from dreamdist3d.config import load_config
 from dreamdist3d.eval import MiniClip, MiniDino, mean_pairwise_similarity
+from dreamdist3d.mini.measures import color_spread
 from dreamdist3d.prompts import PromptDraw, PromptSource, learn, load_references, preset_for
 from dreamdist3d.prompts.looks.pictures import Sampling, rescale_for, sample_pictures
 from dreamdist3d.runs.batch import BatchOptions, open_batch, work_off
