@@ -50,6 +50,7 @@ class Variant:
     class_word: bool = False  # the family's name stands behind the tokens
     homes: float = 0.5  # share of samples in which prompt k meets its own picture; 0 with `random`: the paper
     pairing: str = "nearest"  # which picture a random draw meets: random, nearest, balanced, minibatch, soft
+    loose: float = 0.0  # share of random draws that meet any picture, whatever belongs to them
     space: str = "latents"  # where nearest is measured: latents, clip, dino
     draws: str = "gaussian"  # or convex: softmax(sharpness omega) over the prompts; or diagonal
     sharpness: float = 3.0  # of convex draws
@@ -159,6 +160,9 @@ VARIANTS: dict[str, Variant] = {
     "dino": Variant(space="dino"),
     "soft": Variant(pairing="soft"),
     "minibatch": Variant(pairing="minibatch"),
+    "loose-0.3": Variant(loose=0.3),
+    "loose-0.6": Variant(loose=0.6),
+    "loose-0.3-homes-0.25": Variant(loose=0.3, homes=0.25),
     "ortho-0": Variant(ortho=0.0),
     "ortho-0.05": Variant(ortho=0.05),
     "ortho-0.5": Variant(ortho=0.5),
@@ -279,7 +283,11 @@ class Trial:
             batch = torch.tensor(_round(count, len(weights), step, self.seed))
             rows, columns = linear_sum_assignment(-scores[:, batch].numpy())
             return batch[torch.from_numpy(columns)[torch.from_numpy(rows).argsort()]]
-        return scores.argmax(1)
+        nearest = scores.argmax(1)
+        if not variant.loose:
+            return nearest
+        anyone = torch.randint(count, nearest.shape, generator=generator)
+        return torch.where(torch.rand(nearest.shape, generator=generator) < variant.loose, anyone, nearest)
 
     def text(self, hidden: Tensor, samples: Samples) -> Tensor:
         """[B, L, D] of this step's encoded prompts."""

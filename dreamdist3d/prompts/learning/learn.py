@@ -17,7 +17,7 @@ from dreamdist3d.prompts.learning.processes import Processes
 from dreamdist3d.prompts.learning.settings import LearnConfig, preset_for
 from dreamdist3d.stopping import StopSignal
 
-LIMIT = 1.0  # of the draws of coupled learning; see docs/prompt-distributions.md
+LIMIT = 1.2  # of coupled files: beyond it draws leave the family, within it gamma 1 still reaches as far as the prompts
 
 __all__ = ["LearnConfig", "learn", "preset_for"]
 
