@@ -133,7 +133,8 @@ def _learn(backbone: Backbone, config: LearnConfig, size: int) -> None:
     features = SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder).encode(tokens)
     latents, noise = torch.randn(2, config.batch, 4, size, size)
     omega = torch.randn(config.batch, config.samples, config.prompts)
-    draws = StepDraws(latents, noise, torch.randint(1000, (config.batch,)), omega)
+    alone = torch.arange(config.batch) < config.batch // 2
+    draws = StepDraws(latents, noise, torch.randint(1000, (config.batch,)), omega, alone)
     objective(backbone, features, draws, config).backward(inputs=[tokens])
 
 

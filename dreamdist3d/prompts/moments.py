@@ -51,7 +51,7 @@ class Moments:
         hidden = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
         mu = hidden.mean(0)
         directions = (hidden - mu) / math.sqrt(max(1, len(hidden) - 1)) if covariance == "low_rank" else None
-        farthest = None if limit is None else limit * (hidden - mu).flatten(1).norm(dim=1).median()
+        farthest = None if limit is None else limit * (hidden - mu).detach().flatten(1).norm(dim=1).median()
         # `std` has gradient 0 where all prompts agree (the begin mark, the prefix); sqrt(var) has NaN there.
         return cls(mu, hidden.std(0, correction=0), directions, end, farthest)
 
@@ -73,15 +73,16 @@ class Moments:
         """The prompts [..., L, D] that standard normal `omega` stands for.
 
         low_rank: mu + gamma sum_k omega_k (h_k - mu) / sqrt(K - 1), the sum scaled down to the length `farthest`
-        where it is longer; diagonal: mu + gamma omega sigma. With K = 1 both are mu: textual inversion.
+        where it is longer (the scale counts as a constant in gradients); diagonal: mu + gamma omega sigma. With K = 1
+        both are mu: textual inversion.
         """
         omega = omega.to(self.mu)
         if self.directions is None:
             return self.mu + gamma * omega * self.sigma
         deviation = gamma * torch.einsum("...r,rld->...ld", omega, self.directions)
         if self.farthest is not None:
-            length = deviation.flatten(-2).norm(dim=-1)[..., None, None]
-            deviation = torch.where(length > self.farthest, deviation * (self.farthest / length), deviation)
+            length = deviation.detach().flatten(-2).norm(dim=-1)[..., None, None]
+            deviation = deviation * torch.where(length > self.farthest, self.farthest / length, 1.0)
         return self.mu + deviation
 
     def scaled(self, gamma: float) -> "Moments":

@@ -27,18 +27,30 @@ def backbone(tmp_path):
     return TinyBackbone(tmp_path / "tokenizer")
 
 
-def test_the_plain_variant_is_the_library_also_in_a_stack(tmp_path, backbone, study):
+def test_the_shipped_variant_is_the_library_also_in_a_stack(tmp_path, backbone, study):
     references = load_references(write_pictures(tmp_path / "pictures", 5), 8)
     latents, encoder = encode_references(backbone, references.pixels), SoftPromptEncoder(
         backbone.tokenizer, backbone.text_encoder
     )  # fmt: skip
-    shared = {"prompts": 7, "tokens": 2, "batch": 5, "steps": 4, "lr": 1e-2, "ortho": 0.5}
+    shared = {
+        "limit": 1.0,
+        "shaped_learning": True,
+        "prompts": 7,
+        "tokens": 2,
+        "batch": 5,
+        "steps": 4,
+        "lr": 1e-2,
+        "ortho": 0.5,
+    }
     kinds = (study.Variant(**shared), 0), (study.Variant(**shared, class_word=True), 0), (study.Variant(**shared), 1)
     family = study.Family("cat", latents.mean)
     trials = [study.Trial(variant, family, seed, encoder, len(backbone.alphas_cumprod)) for variant, seed in kinds]
     study.learn_together(backbone, encoder, trials)
     for trial in trials:
-        learner = Learner(backbone, latents, LearnConfig(**shared, suffix=trial.suffix, seed=trial.seed))
+        config = LearnConfig(
+            prompts=7, tokens=2, batch=5, steps=4, lr=1e-2, ortho=0.5, suffix=trial.suffix, seed=trial.seed
+        )
+        learner = Learner(backbone, latents, config)
         for _ in range(4):
             learner.advance()
         torch.testing.assert_close(trial.tokens, learner.tokens.detach(), atol=1e-5, rtol=1e-4)

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from dreamdist3d.randomness import generator_for
 
+LIMIT = 1.0  # of draws' distance from the mean, in the prompts' median distance; see docs/prompt-distributions.md
+
 
 class Coupling:
     """Pairs the draws of a `low_rank` Gaussian of K prompts with N pictures, once for the whole of learning.
@@ -41,8 +43,8 @@ class Coupling:
         """int64 [B]: the picture nearest to the mix of pictures that omega stands for."""
         return (omega.double() @ self._products - self._half_squares).argmax(dim=1)
 
-    def draw(self, batch: int, step: int, seed: int) -> tuple[list[int], Tensor]:
-        """The pictures of a step's B samples and their omega float32 [B, 1, K], from (seed, step) alone."""
+    def draw(self, batch: int, step: int, seed: int) -> tuple[list[int], Tensor, Tensor]:
+        """A step's B pictures, their omega float32 [B, 1, K], and which are prompts alone, from (seed, step) alone."""
         # Counted over all steps: an odd batch has its half in two of them. One prompt has no draws, only its pictures.
         parts = 1 if self._prompts == 1 else 2
         first, last = step * batch // parts, (step + 1) * batch // parts
@@ -50,7 +52,8 @@ class Coupling:
         omega = torch.zeros(batch, self._prompts)
         omega[torch.arange(alone), homes[:, 0]] = math.sqrt(max(1, self._prompts - 1))
         omega[alone:] = torch.randn((batch - alone, self._prompts), generator=generator_for(seed, "omega", step))
-        return [*homes[:, 1].tolist(), *self.nearest(omega[alone:]).tolist()], omega[:, None]
+        chosen = [*homes[:, 1].tolist(), *self.nearest(omega[alone:]).tolist()]
+        return chosen, omega[:, None], torch.arange(batch) < alone
 
 
 def pairs_of(prompts: int, pictures: int) -> Tensor:

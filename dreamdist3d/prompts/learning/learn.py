@@ -10,14 +10,13 @@ from dreamdist3d.files import ensure_folder
 from dreamdist3d.progress import bar
 from dreamdist3d.prompts.distribution import PromptDistribution
 from dreamdist3d.prompts.learning.checkpoint import Checkpoint
+from dreamdist3d.prompts.learning.coupling import LIMIT
 from dreamdist3d.prompts.learning.execution import DEFAULT_EXECUTION, Execution, prepared
 from dreamdist3d.prompts.learning.images import ReferenceImages, encode_references
 from dreamdist3d.prompts.learning.learner import Learner
 from dreamdist3d.prompts.learning.processes import Processes
 from dreamdist3d.prompts.learning.settings import LearnConfig, preset_for
 from dreamdist3d.stopping import StopSignal
-
-LIMIT = 1.2  # of coupled files: beyond it draws leave the family, within it gamma 1 still reaches as far as the prompts
 
 __all__ = ["LearnConfig", "learn", "preset_for"]
 

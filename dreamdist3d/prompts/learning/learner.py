@@ -89,15 +89,16 @@ class Learner:
         """This process's part of the step's randomness, all of which every process draws."""
         config = self._config
         generator = generator_for(config.seed, "step", self.step)
+        alone = torch.zeros(config.batch, dtype=torch.bool)
         if self._coupling is None:
             first = self.step * config.batch
             chosen = shuffled_rounds(len(self._latents), first, first + config.batch, config.seed)
         else:
-            chosen, omega = self._coupling.draw(config.batch, self.step, config.seed)
+            chosen, omega, alone = self._coupling.draw(config.batch, self.step, config.seed)
         latents = self._latents.sample(chosen, generator)
         noise = torch.randn(latents.shape, generator=generator).to(latents.dtype)
         timesteps = torch.randint(len(self._backbone.alphas_cumprod), (config.batch,), generator=generator)
         if self._coupling is None:
             omega = torch.randn((config.batch, config.samples, *self._omega_shape), generator=generator)
-        parts = (part[self._share].to(self._backbone.device) for part in (latents, noise, timesteps, omega))
+        parts = (part[self._share].to(self._backbone.device) for part in (latents, noise, timesteps, omega, alone))
         return StepDraws(*parts)

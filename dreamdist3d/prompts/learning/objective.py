@@ -1,6 +1,6 @@
-"""The loss of Algorithm 1 (DreamDistribution, section 3.3): denoising with drawn prompts, and orthogonality."""
+"""The loss (DreamDistribution, section 3.3): denoising with drawn prompts, and orthogonality."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dreamdist3d.backbones import Backbone, add_noise, diffusion_target
 from dreamdist3d.prompts.encoder import PromptFeatures
+from dreamdist3d.prompts.learning.coupling import LIMIT
 from dreamdist3d.prompts.learning.settings import LearnConfig
 from dreamdist3d.prompts.moments import Moments
 
@@ -20,11 +21,13 @@ class StepDraws:
     noise: Tensor  # [B, c, h, w]
     timesteps: Tensor  # [B] int64
     omega: Tensor  # [B, S, K] (low_rank) or [B, S, L, D] (diagonal)
+    alone: Tensor  # bool [B], which samples are prompts alone, that no limit holds
 
 
 def objective(backbone: Backbone, features: PromptFeatures, draws: StepDraws, config: LearnConfig) -> Tensor:
     """Denoising loss + `config.ortho` times orthogonality, a scalar; differentiable in `features`."""
-    moments = Moments.of(features.hidden, config.covariance)
+    limit = LIMIT if config.objective == "coupled" else None
+    moments = Moments.of(features.hidden, config.covariance, limit=limit)
     loss = denoising_loss(backbone, moments, draws, config.min_snr_gamma)
     if len(features.pooled) > 1 and config.ortho > 0:
         loss = loss + config.ortho * orthogonality(features.pooled)
@@ -41,7 +44,7 @@ def denoising_loss(
     prediction = backbone.predict(
         noisy.repeat_interleave(samples, 0),
         draws.timesteps.repeat_interleave(samples, 0),
-        moments.embed(draws.omega).flatten(0, 1).to(backbone.dtype),
+        _text(moments, draws).flatten(0, 1).to(backbone.dtype),
     )
     error = (prediction - target.repeat_interleave(samples, 0)).to(moments.mu.dtype)
     per_image = error.square().flatten(1).mean(1).unflatten(0, (-1, samples)).mean(1)  # [B]
@@ -49,6 +52,14 @@ def denoising_loss(
         alphas = backbone.alphas_cumprod.to(per_image)[draws.timesteps]
         per_image = per_image * min_snr_weight(alphas, min_snr_gamma, backbone.prediction_type)
     return per_image.mean()
+
+
+def _text(moments: Moments, draws: StepDraws) -> Tensor:
+    """The prompts [B, S, L, D] of a step."""
+    text = moments.embed(draws.omega)
+    if moments.farthest is None:
+        return text
+    return torch.where(draws.alone[:, None, None, None], replace(moments, farthest=None).embed(draws.omega), text)
 
 
 def orthogonality(pooled: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """The loss of Algorithm 1 against a reference written straight from METHOD section 1, in float64."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -17,7 +19,9 @@ def draws_for(covariance):
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
     omega = normal(B, S, K) if covariance == "low_rank" else normal(B, S, LENGTH, WIDTH)
-    return StepDraws(normal(B, 2, 4, 4), normal(B, 2, 4, 4), torch.tensor([0, 13, 39]), omega)
+    return StepDraws(
+        normal(B, 2, 4, 4), normal(B, 2, 4, 4), torch.tensor([0, 13, 39]), omega, torch.zeros(B, dtype=torch.bool)
+    )
 
 
 def reference_loss(backbone, features, draws, config):
@@ -70,10 +74,43 @@ def test_loss_and_gradient_are_the_papers(tmp_path, covariance, prediction_type,
     assert results[0][1].abs().max() > 1e-4
 
 
+def limited_loss(backbone, features, draws):
+    """Coupled learning, one sample at a time; how far a draw is scaled down counts as a constant."""
+    h = features.hidden
+    mu = sum(h) / K
+    farthest = sorted(float((h_k - mu).norm()) for h_k in h)[(K - 1) // 2]
+    total, scales = 0.0, []
+    for i in range(B):
+        deviation = sum(draws.omega[i, 0, k] * (h[k] - mu) for k in range(K)) / (K - 1) ** 0.5
+        scales.append(1.0 if draws.alone[i] else min(1.0, farthest / float(deviation.norm())))
+        t, a = draws.timesteps[i], backbone.alphas_cumprod[draws.timesteps[i]]
+        z_t = a.sqrt() * draws.latents[i] + (1 - a).sqrt() * draws.noise[i]
+        prediction = backbone.predict(z_t[None], t[None], (mu + scales[-1] * deviation)[None])[0]
+        total = total + ((draws.noise[i] - prediction) ** 2).mean() / B
+    return total, scales
+
+
+def test_coupled_draws_keep_within_the_limit_and_prompts_alone_do_not(tmp_path):
+    backbone = TinyBackbone(tmp_path, dtype=torch.float64)
+    encoder = SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder)
+    tokens = torch.randn(K, M, WIDTH, generator=torch.Generator().manual_seed(1), dtype=torch.float64).requires_grad_()
+    draws = draws_for("low_rank")
+    draws = replace(draws, omega=3 * draws.omega[:, :1], alone=torch.tensor([True, False, False]))
+    results = []
+    for loss_of in (
+        lambda *a: objective(*a, LearnConfig(prompts=K, batch=B, ortho=0.0)),
+        lambda *a: limited_loss(*a)[0],
+    ):
+        loss = loss_of(backbone, encoder.encode(tokens), draws)
+        results.append((loss.detach(), *torch.autograd.grad(loss, tokens)))
+    torch.testing.assert_close(results[0], results[1], atol=1e-9, rtol=1e-9)
+    assert min(limited_loss(backbone, encoder.encode(tokens), draws)[1][1:]) < 0.9
+
+
 def test_one_call_of_the_unet_serves_all_images_and_draws(tmp_path):
     backbone = TinyBackbone(tmp_path, dtype=torch.float64)
     features = SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder).encode(torch.ones(K, M, WIDTH))
-    objective(backbone, features, draws_for("low_rank"), LearnConfig(prompts=K))
+    objective(backbone, features, draws_for("low_rank"), LearnConfig("paper", K, samples=S))
     assert backbone.calls == [(B * S, 2, 4, 4)]
 
 
