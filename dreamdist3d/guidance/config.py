@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from dreamdist3d.choices import GuidanceKind
+from dreamdist3d.typed import demand
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,10 @@ class GuidanceConfig:
     background_tolerance: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.anneal_until <= 1:
-            raise ValueError(f"anneal_until is a share of the run above 0 and up to 1, not {self.anneal_until}")
-        levels = (*self.max_timestep, *self.min_timestep)
-        if not all(0 <= level < 1 for level in levels):
-            raise ValueError(f"max_timestep and min_timestep are noise levels from 0 to below 1, not {levels}")
+        demand(0 <= self.guidance_scale < 10_000, "guidance_scale", self.guidance_scale, "from 0 to below 10000")
+        for name in ("recon_std_rescale", "background_tolerance"):
+            demand(0 <= getattr(self, name) <= 1, name, getattr(self, name), "from 0 to 1")
+        demand(0 < self.anneal_until <= 1, "anneal_until", self.anneal_until, "a share of the run above 0 and up to 1")
+        for name in ("max_timestep", "min_timestep"):
+            levels = getattr(self, name)
+            demand(all(0 <= level < 1 for level in levels), name, levels, "noise levels from 0 to below 1")
