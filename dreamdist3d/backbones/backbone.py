@@ -6,8 +6,6 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL
-from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -74,7 +72,9 @@ class Backbone:
             generator: samples the posterior of autoencoders that have one; None takes its mode.
         """
         latents = _at_least_float32(self._in_pieces(self._encoded, pixels.to(self.device, self.vae_dtype)))
-        if isinstance(self.vae, AutoencoderKL):
+        if self._has_posterior:
+            from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+
             posterior = DiagonalGaussianDistribution(latents)
             latents = posterior.mode() if generator is None else posterior.sample(generator)
         shift = getattr(self.vae.config, "shift_factor", None) or 0.0
@@ -131,7 +131,14 @@ class Backbone:
     def _encoded(self, pixels: Tensor) -> Tensor:
         """Unscaled latents, or the posterior's mean and log variance, [B, 2 c, h, w]."""
         encoded = self.vae.encode(pixels)
-        return encoded.latent_dist.parameters if isinstance(self.vae, AutoencoderKL) else encoded.latents
+        return encoded.latent_dist.parameters if self._has_posterior else encoded.latents
+
+    @property
+    def _has_posterior(self) -> bool:
+        """Whether the autoencoder is variational."""
+        from diffusers import AutoencoderKL
+
+        return isinstance(self.vae, AutoencoderKL)
 
     def _in_pieces(self, function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
         """`function(batch)`; with `low_vram` one picture at a time, and nothing kept for the backward pass.

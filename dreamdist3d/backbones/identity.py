@@ -96,6 +96,7 @@ def identity_of(fingerprint: str, vae: Any, unet: Any, scheduler: Any) -> str:
     """
     settings = {name: scheduler.config.get(name) for name in _SCHEDULE}
     settings["scaling_factor"] = float(vae.config.scaling_factor)
+    settings["leaves_out_zeros"] = getattr(getattr(unet, "class_embedding", None), "leaves_out_zeros", False)
     digest = hashlib.sha256(json.dumps([fingerprint, settings], sort_keys=True).encode())
     for model in (vae, unet):
         _add_weights(digest, model.state_dict())

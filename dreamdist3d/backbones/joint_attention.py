@@ -1,9 +1,13 @@
 """Self-attention joint over the views of one object: what makes a Stable Diffusion UNet multi-view."""
 
+from typing import TYPE_CHECKING
+
 import torch.nn.functional as F
-from diffusers import UNet2DConditionModel
-from diffusers.models.attention_processor import Attention
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from diffusers import UNet2DConditionModel
+    from diffusers.models.attention_processor import Attention
 
 # Options of diffusers' `Attention` that no Stable Diffusion UNet uses, with the value that means "unused".
 _UNUSED = {
@@ -36,7 +40,7 @@ class JointViewAttention:
 
     def __call__(
         self,
-        attn: Attention,
+        attn: "Attention",
         hidden_states: Tensor,  # [B, tokens, channels]
         encoder_hidden_states: Tensor | None = None,  # [B, L, D]
         attention_mask: Tensor | None = None,
@@ -63,12 +67,14 @@ class JointViewAttention:
         return attn.to_out[1](attn.to_out[0](mixed))
 
 
-def install_joint_attention(unet: UNet2DConditionModel, n_views: int) -> UNet2DConditionModel:
+def install_joint_attention(unet: "UNet2DConditionModel", n_views: int) -> "UNet2DConditionModel":
     """Make every attention layer of `unet` view-aware, in place; returns it.
 
     Raises:
         ValueError: a layer has an option that `JointViewAttention` does not know, by name.
     """
+    from diffusers.models.attention_processor import Attention
+
     for name, layer in unet.named_modules():
         if isinstance(layer, Attention):
             _check_plain(name, layer)
@@ -76,7 +82,7 @@ def install_joint_attention(unet: UNet2DConditionModel, n_views: int) -> UNet2DC
     return unet
 
 
-def _check_plain(name: str, layer: Attention) -> None:
+def _check_plain(name: str, layer: "Attention") -> None:
     odd = [option for option, unused in _UNUSED.items() if getattr(layer, option, unused) != unused]
     if odd:
         raise ValueError(f"attention layer {name} uses {', '.join(odd)}, which no Stable Diffusion UNet does")

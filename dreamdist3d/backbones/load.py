@@ -6,12 +6,11 @@ from typing import Any
 import torch
 
 from dreamdist3d.backbones.backbone import Backbone
-from dreamdist3d.backbones.convert import is_mvdream_folder, parts_of_checkpoint, parts_of_mvdream_folder
 from dreamdist3d.backbones.find import find
 from dreamdist3d.backbones.identity import fingerprint_of
 from dreamdist3d.backbones.joint_attention import install_joint_attention
 from dreamdist3d.backbones.no_camera import NoCamera, leave_out_missing_cameras
-from dreamdist3d.backbones.parts import PARTS, parts_of_folder
+from dreamdist3d.backbones.parts import PARTS, is_mvdream_folder, parts_of_folder
 from dreamdist3d.backbones.precision import set_precision
 from dreamdist3d.quiet import quiet_loading
 
@@ -50,12 +49,12 @@ def load_backbone(name_or_path: str, device: str = "cpu", dtype: torch.dtype = t
 
 
 def _parts(path: Path) -> tuple[dict[str, Any], NoCamera]:
-    if path.is_file():
-        parts = parts_of_checkpoint(path)
-    elif is_mvdream_folder(path):
-        parts = parts_of_mvdream_folder(path)
-    else:
+    if path.is_dir() and not is_mvdream_folder(path):
         parts = parts_of_folder(path)
+    else:
+        from dreamdist3d.backbones.convert import parts_of_checkpoint, parts_of_mvdream_folder
+
+        parts = parts_of_checkpoint(path) if path.is_file() else parts_of_mvdream_folder(path)
     return {name: parts[name] for name in (*PARTS, "n_views")}, parts.get("no_camera", "omitted")
 
 

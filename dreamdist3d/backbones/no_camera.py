@@ -1,14 +1,16 @@
 """What a multi-view UNet does where it is given no camera: MVDream leaves the camera embedding out."""
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from diffusers import UNet2DConditionModel
 
 NoCamera = Literal["omitted", "zeros"]
 
 
-def leave_out_missing_cameras(unet: UNet2DConditionModel) -> UNet2DConditionModel:
+def leave_out_missing_cameras(unet: "UNet2DConditionModel") -> "UNet2DConditionModel":
     """Make rows of zeros in `class_labels` mean "no camera": their embedding is not added. In place; returns `unet`.
 
     MVDream's released network adds `camera_embed(camera)` only `if camera is not None`, while the embedding of

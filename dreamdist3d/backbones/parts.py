@@ -8,6 +8,7 @@ from dreamdist3d.backbones.supported import check_scheduler, check_unet, check_v
 from dreamdist3d.errors import UserError
 from dreamdist3d.files import read_json
 
+_MVDREAM_UNET = "MultiViewUNetModel"
 PARTS = ("tokenizer", "text_encoder", "vae", "unet", "scheduler")
 
 
@@ -36,6 +37,12 @@ def parts_of_folder(folder: Path) -> dict[str, Any]:
         "n_views": _n_views(_index(folder), configs["unet"]),
         "no_camera": stated_no_camera(_index(folder)),
     }
+
+
+def is_mvdream_folder(folder: Path) -> bool:
+    """Whether `folder`'s UNet is of the class `MultiViewUNetModel`, which diffusers does not know."""
+    config = Path(folder) / "unet" / "config.json"
+    return config.is_file() and read_json(config).get("_class_name") == _MVDREAM_UNET
 
 
 def check_layout(folder: Path) -> None:

@@ -1,7 +1,6 @@
 """Pictures from a backbone: DDIM with classifier-free guidance, from given noise."""
 
 import torch
-from diffusers import DDIMScheduler
 from torch import Tensor
 
 from dreamdist3d.backbones.backbone import Backbone
@@ -35,6 +34,8 @@ def sample_images(
         cameras, n_views: the views of an object lie side by side; None is "no camera".
         rescale: brings the guided prediction's spread back to the unguided one's (Lin 2023, section 3.4), 0..1.
     """
+    from diffusers import DDIMScheduler
+
     scheduler = DDIMScheduler.from_config(backbone.scheduler.config, clip_sample=False, timestep_spacing="trailing")
     scheduler.set_timesteps(steps)
     latents = noise.to(backbone.device)

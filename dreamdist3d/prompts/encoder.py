@@ -3,12 +3,15 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTokenizer
 
 from dreamdist3d.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import CLIPTextModel, CLIPTokenizer
 
 _AT_ONCE = 64  # prompts through the text encoder
 
@@ -33,7 +36,7 @@ class SoftPromptEncoder:
     several threads at once on one text encoder.
     """
 
-    def __init__(self, tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel) -> None:
+    def __init__(self, tokenizer: "CLIPTokenizer", text_encoder: "CLIPTextModel") -> None:
         self._tokenizer, self._model = tokenizer, text_encoder
         # Found through the accessor, which looks alike in transformers 4 (`.text_model`) and 5.
         self._embedding = text_encoder.get_input_embeddings()

@@ -7,10 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import CLIPTokenizer
 
 from dreamdist3d.backbones import Backbone
-from dreamdist3d.backbones.convert.tokenizer import END, clip_tokenizer
 from dreamdist3d.backbones.find import find
 from dreamdist3d.backbones.parts import load_part
 from dreamdist3d.config import PromptProcessorConfig
@@ -57,6 +55,10 @@ def check_words(processor: PromptProcessorConfig, backbone: str) -> None:
     Raises:
         UserError: a text is too long.
     """
+    from transformers import CLIPTokenizer
+
+    from dreamdist3d.backbones.convert.tokenizer import END, clip_tokenizer
+
     words = (processor.prefix or "") + " " + (processor.suffix or "") if processor.files else processor.prompt
     for key, text in (("prompt", words), ("negative_prompt", processor.negative_prompt)):
         if len(text) > _MOST_WORDS:
@@ -69,7 +71,7 @@ def check_words(processor: PromptProcessorConfig, backbone: str) -> None:
     config = folder / "text_encoder" / "config.json"
     longest = (read_json(config) if config.is_file() else {}).get("max_position_embeddings", _CLIP_LENGTH)
     for key, text in (("prompt", words), ("negative_prompt", processor.negative_prompt)):
-        length = len(tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids) + 2
+        length = len(tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False).input_ids) + 2
         if length > longest:
             raise UserError(
                 f"system.prompt_processor.{key} has {length} tokens (begin and end marks counted), and the text "

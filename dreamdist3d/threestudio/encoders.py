@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from dreamdist3d.backbones import TextSide
-from dreamdist3d.backbones.convert import parts_of_checkpoint
 from dreamdist3d.backbones.find import find
 from dreamdist3d.backbones.parts import load_model, load_part
 from dreamdist3d.errors import UserError
@@ -45,6 +44,8 @@ def _parts(name_or_path: str) -> tuple[Any, Any]:
         )
     path = find(name_or_path).path
     if path.is_file():
+        from dreamdist3d.backbones.convert import parts_of_checkpoint
+
         parts = parts_of_checkpoint(path)
         return parts["tokenizer"], parts["text_encoder"]
     return load_part(CLIPTokenizer, path / "tokenizer"), load_model(CLIPTextModel, path / "text_encoder")

@@ -11,17 +11,9 @@ from dreamdist3d.backbones.convert.tensors import read_tensors
 from dreamdist3d.backbones.convert.unet import convert_mvdream_unet
 from dreamdist3d.backbones.parts import check_layout, load_model, load_part
 from dreamdist3d.errors import UserError
-from dreamdist3d.files import read_json
 from dreamdist3d.quiet import quiet_loading
 
-_UNET_CLASS = "MultiViewUNetModel"
 _UNET_FILES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
-
-
-def is_mvdream_folder(folder: Path) -> bool:
-    """Whether `folder`'s UNet is of the class `MultiViewUNetModel`, which diffusers does not know."""
-    config = Path(folder) / "unet" / "config.json"
-    return config.is_file() and read_json(config).get("_class_name") == _UNET_CLASS
 
 
 def parts_of_mvdream_folder(

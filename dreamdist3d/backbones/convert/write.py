@@ -11,8 +11,9 @@ from diffusers import StableDiffusionPipeline
 from safetensors import SafetensorError
 
 from dreamdist3d.backbones.convert.checkpoint import parts_of_checkpoint
-from dreamdist3d.backbones.convert.folder import is_mvdream_folder, parts_of_mvdream_folder
+from dreamdist3d.backbones.convert.folder import parts_of_mvdream_folder
 from dreamdist3d.backbones.convert.tokenizer import save_tokenizer
+from dreamdist3d.backbones.parts import is_mvdream_folder
 from dreamdist3d.errors import UserError
 from dreamdist3d.files import ensure_folder, read_json, write_json
 from dreamdist3d.quiet import quiet_loading

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from dreamdist3d.backbones import convert_checkpoint, load_backbone
-from dreamdist3d.backbones.convert import is_mvdream_folder, parts_of_mvdream_folder
+from dreamdist3d.backbones.convert import parts_of_mvdream_folder
 from dreamdist3d.backbones.convert.checkpoint import original_scheduler
+from dreamdist3d.backbones.parts import is_mvdream_folder
 from dreamdist3d.errors import UserError
 from tests.backbones.convert.original import UNET
 from tests.backbones.convert.plain import PlainUNet
