@@ -8,11 +8,12 @@ from PIL import Image
 from dreamdist3d.errors import UserError
 from dreamdist3d.eval import evaluate
 from dreamdist3d.eval.assets import find_assets
-from dreamdist3d.eval.evaluate import require_undamaged
+from dreamdist3d.eval.evaluate import left_out_lines, require_undamaged
 from dreamdist3d.eval.load import load_set, open_picture
 from dreamdist3d.mesh.read import read_file
 from tests.eval.test_evaluate import COLORS, ColorJudge
 from tests.eval.tiny import colored
+from tests.mesh.reading.files import cube, gltf, png, quarters, textured
 
 
 def renders(folder, assets, views=("back", "front")):
@@ -187,6 +188,22 @@ def test_one_damaged_file_or_set_leaves_the_others_scored_and_is_told(tmp_path, 
         require_undamaged(report)
     with pytest.raises(UserError, match="none of the 3 assets"):
         evaluate([tmp_path / "bad"], None, tmp_path / "out", encoders=[ColorJudge()], image_size=16)
+
+
+def test_what_was_not_followed_and_what_was_skipped_are_in_the_report_and_on_the_terminal(tmp_path):
+    material = textured() | {"name": "Skin", "normalTexture": {"index": 0}}
+    (tmp_path / "set").mkdir()
+    gltf(tmp_path / "set" / "a.glb", cube(), material, png(quarters()))
+    gltf(tmp_path / "set" / "b.glb", cube(), {})
+    (tmp_path / "set" / "c.fbx").write_bytes(b"x")
+    report = evaluate([tmp_path / "set"], None, tmp_path / "out", encoders=[ColorJudge()], image_size=16)
+    line = "material Skin: its normal map is not kept; ours is baked from the shape."
+    assert [asset["not_followed"] for asset in report["sets"][0]["assets"]] == [[line], []]
+    assert left_out_lines(report) == [
+        f"skipped {tmp_path / 'set' / 'c.fbx'}: not read: save it as GLB",
+        f"not followed: {tmp_path / 'set' / 'a.glb'}: {line}",
+    ]
+    assert line in (tmp_path / "out" / "report.html").read_text()
 
 
 def burst(path):

@@ -77,6 +77,12 @@ def test_one_that_fails_leaves_the_others_alone(run: Trial, tmp_path: Path):
     assert kinds == ["run", "file"]
 
 
+def test_a_folder_of_meshes_is_its_meshes(tmp_path: Path):
+    for name in ("b.GLB", "a.obj", "._a.obj", "a.mtl"):
+        (tmp_path / name).touch()
+    assert sources_of([tmp_path]) == [tmp_path / "a.obj", tmp_path / "b.GLB"]
+
+
 def test_no_two_assets_share_a_folder(tmp_path: Path):
     paths = [tmp_path / name / "Cap" for name in "ab"] + [tmp_path / "c" / "cap", tmp_path / "d" / "cap-2"]
     for path in paths:
