@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import torch
 
@@ -245,7 +246,7 @@ class _Workers:
     def _spawn(self, place: int) -> subprocess.Popen:
         settings = ["--retries", str(self.options.retries), "--together", str(self.options.together)]
         command = [sys.executable, "-m", "dreamdist3d.runs.worker", str(self.folder), *settings]
-        with self._log(place).open("a") as log:
+        with appended(self._log(place)) as log:
             # In a session of its own, so that the terminal's Ctrl-C comes through us and only once.
             return subprocess.Popen(
                 command,
@@ -299,6 +300,19 @@ class _Workers:
 
     def _log(self, place: int) -> Path:
         return ensure_folder(self.folder / "logs") / f"worker-{place}.log"
+
+
+def appended(log: Path) -> IO[str]:
+    """A log opened at its end, unless it is a link to somebody's file.
+
+    Raises:
+        UserError: it is, or cannot be written.
+    """
+    no_link = getattr(os, "O_NOFOLLOW", 0)
+    try:
+        return open(log, "a", encoding="utf-8", opener=lambda path, flags: os.open(path, flags | no_link, 0o666))
+    except OSError as error:
+        raise UserError(f"{log} must be a plain file that can be written ({error.strerror}): remove it.") from error
 
 
 def last_line(log: Path) -> str:

@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import signal
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,9 +16,10 @@ from dreamdist3d.config import RunConfig, load_config
 from dreamdist3d.errors import Stopped, UserError
 from dreamdist3d.prompts import PromptDistribution
 from dreamdist3d.runs import batch as batch_module, walk
-from dreamdist3d.runs.batch import last_line, open_batch, planned
+from dreamdist3d.runs.batch import BatchOptions, appended, last_line, open_batch, planned, work_off
 from dreamdist3d.runs.manifest import Manifest
 from dreamdist3d.runs.plan import BatchPlan, plan_batch
+from dreamdist3d.runs.trial import Trial
 from dreamdist3d.runs.worker import Worker
 
 pytestmark = pytest.mark.usefixtures("in_the_checkout")
@@ -181,3 +184,84 @@ def test_a_prompt_that_is_too_long_is_refused_before_anything_is_written(overrid
     ):
         pass
     assert not (tmp_path / "cats").exists()
+
+
+def test_a_log_that_is_a_link_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "worker-0.log").symlink_to(tmp_path / "precious")
+    with pytest.raises(UserError, match=r"worker-0\.log must be a plain file"):
+        appended(tmp_path / "worker-0.log")
+    with appended(tmp_path / "worker-1.log") as log:
+        assert Path(log.name) == tmp_path / "worker-1.log"
+
+
+class Idle:
+    """A worker that waits to be stopped."""
+
+    def __init__(self) -> None:
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def terminate(self) -> None:
+        self.returncode = 130
+
+    kill = terminate
+
+    def wait(self) -> int:
+        assert self.returncode is not None
+        return self.returncode
+
+
+def test_a_batch_whose_folder_is_emptied_ends_its_workers_and_says_why(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers: list[Idle] = []
+
+    def spawn(self: object, place: int) -> Idle:
+        workers.append(Idle())
+        if len(workers) == 2:
+            shutil.rmtree(tmp_path / "cats")
+        return workers[-1]
+
+    monkeypatch.setattr(batch_module._Workers, "_spawn", spawn)
+    with (
+        open_batch(tmp_path / "cats", config, 3, "independent") as plan,
+        pytest.raises(UserError, match=r"batch\.json was removed while the batch was at work"),
+    ):
+        work_off(tmp_path / "cats", plan, BatchOptions(workers=2))
+    assert [worker.returncode for worker in workers] == [130, 130]
+
+
+def test_a_batch_waits_for_an_orphan_and_names_it(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    orphan = threading.Event()
+
+    def spawn(self: batch_module._Workers, place: int) -> Idle:
+        assert orphan.is_set()  # nobody is started while there is nothing to take
+        for run in self.plan.runs:
+            trial = Trial(self.folder / run.name)
+            manifest = trial.manifest()
+            manifest.end(None)
+            manifest.save(trial.manifest_path)
+        worker = Idle()
+        worker.returncode = 0
+        return worker
+
+    monkeypatch.setattr(batch_module._Workers, "_spawn", spawn)
+    with open_batch(tmp_path / "cats", config, 1, "independent") as plan:
+        held = Trial(tmp_path / "cats" / plan.runs[0].name).locked()
+        held.__enter__()
+
+        def leave() -> None:
+            time.sleep(0.5)
+            orphan.set()
+            held.__exit__(None, None, None)
+
+        with ThreadPoolExecutor(1) as pool:
+            left = pool.submit(leave)
+            work_off(tmp_path / "cats", plan, BatchOptions(workers=1))
+            left.result()
+    assert f"waiting for process {os.getpid()}, which is still at work in" in capsys.readouterr().err
