@@ -3,6 +3,9 @@
 Batched and without a branch on a drawn value, so that a GPU can record it (`dreamdist3d.mini.captured`).
 """
 
+from functools import reduce
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,7 +18,7 @@ _LUMA = (0.299, 0.587, 0.114)
 def augmented(pictures: Tensor, generator: torch.Generator, smallest: float) -> Tensor:
     """Per picture: a random square crop of at least `smallest` of the side, a flip, brightness and contrast."""
     count, size = len(pictures), pictures.shape[-1]
-    on = {"generator": generator, "device": pictures.device}
+    on: dict[str, Any] = {"generator": generator, "device": pictures.device}
     share = smallest + (1 - smallest) * torch.rand(count, **on)
     center = (2 * torch.rand(count, 2, **on) - 1) * (1 - share)[:, None]
     flip = torch.where(torch.rand(count, **on) < 0.5, -1.0, 1.0)
@@ -31,10 +34,11 @@ def augmented(pictures: Tensor, generator: torch.Generator, smallest: float) -> 
 def recoloured(pictures: Tensor, generator: torch.Generator) -> Tensor:
     """The colours of a share of the pictures turned around the gray axis, those of another share taken away."""
     count = len(pictures)
-    on = {"generator": generator, "device": pictures.device}
+    on: dict[str, Any] = {"generator": generator, "device": pictures.device}
     turn = _turns(2 * torch.pi * torch.rand(count, **on))
     turned = torch.einsum("bij,bjhw->bihw", turn, pictures).clamp(-1, 1)
-    gray = sum(weight * pictures[:, i] for i, weight in enumerate(_LUMA))[:, None].expand_as(pictures)
+    shares = [weight * pictures[:, i] for i, weight in enumerate(_LUMA)]
+    gray = reduce(torch.add, shares)[:, None].expand_as(pictures)
     place = torch.rand(count, 1, 1, 1, **on)
     kept = torch.where(place < _TURNED_SHARE, turned, pictures)
     return torch.where(place > 1 - _GRAY_SHARE, gray, kept)
@@ -43,7 +47,7 @@ def recoloured(pictures: Tensor, generator: torch.Generator) -> Tensor:
 def worn(pictures: Tensor, generator: torch.Generator) -> Tensor:
     """A share of the pictures blurred, as a small autoencoder or a soft lift blurs them, and noise on all."""
     count, size = len(pictures), pictures.shape[-1]
-    on = {"generator": generator, "device": pictures.device}
+    on: dict[str, Any] = {"generator": generator, "device": pictures.device}
     small = F.interpolate(pictures, (size // 2, size // 2), mode="area")
     soft = F.interpolate(small, (size, size), mode="bilinear", align_corners=False)
     amount = torch.rand(count, 1, 1, 1, **on) * (torch.rand(count, 1, 1, 1, **on) < _BLURRED_SHARE)

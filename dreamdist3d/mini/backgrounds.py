@@ -1,6 +1,7 @@
 """What is behind an object in training pictures: a plain colour, a gradient, or a texture."""
 
 from itertools import accumulate
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,7 @@ _GRAINS = (4, 9, 18)  # cells a side of the texture's noise, from coarse to fine
 
 def random_backgrounds(count: int, generator: torch.Generator) -> Tensor:
     """[count, 3] plain colours in [0, 1]: a third white, a third gray levels, a third anything."""
-    on = {"generator": generator, "device": generator.device}
+    on: dict[str, Any] = {"generator": generator, "device": generator.device}
     color = torch.rand(count, 3, **on)
     gray = torch.rand(count, 1, **on).expand(count, 3)
     kind = torch.randint(0, 3, (count, 1), **on)
@@ -21,14 +22,15 @@ def random_backgrounds(count: int, generator: torch.Generator) -> Tensor:
 
 def random_scenes(count: int, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Backgrounds [count, 3, size, size] in [0, 1], and their kinds [count], places in `captions.BACKGROUND_NAMES`."""
-    on = {"generator": generator, "device": generator.device}
+    on: dict[str, Any] = {"generator": generator, "device": generator.device}
     first, second = (random_backgrounds(count, generator)[..., None, None] for _ in range(2))
     second = (second + 0.35 * torch.rand(count, 3, 1, 1, **on)).remainder(1.0)  # white on white is no gradient
     mix = torch.stack([torch.zeros(count, size, size, device=generator.device)] + [
         make(count, size, generator) for make in (_gradient, _texture)
     ])  # fmt: skip
     place = torch.rand(count, **on)
-    kinds = sum((place > bound).long() for bound in accumulate(BACKGROUND_ODDS[:-1]))
+    bounds = torch.tensor([*accumulate(BACKGROUND_ODDS[:-1])], device=place.device)
+    kinds = (place[:, None] > bounds).sum(dim=1)
     chosen = mix.gather(0, kinds.view(1, count, 1, 1).expand(1, count, size, size))[0, :, None]
     return torch.lerp(first.expand(-1, -1, size, size), second.expand(-1, -1, size, size), chosen), kinds
 
@@ -43,7 +45,7 @@ def _gradient(count: int, size: int, generator: torch.Generator) -> Tensor:
 
 def _texture(count: int, size: int, generator: torch.Generator) -> Tensor:
     """[count, size, size] of smooth noise in [0, 1], coarse and fine grains in shares of their own."""
-    on = {"generator": generator, "device": generator.device}
+    on: dict[str, Any] = {"generator": generator, "device": generator.device}
     total = torch.zeros(count, size, size, device=generator.device)
     for grain in _GRAINS:
         noise = F.interpolate(torch.rand(count, 1, grain, grain, **on), (size, size), mode="bilinear")[:, 0]

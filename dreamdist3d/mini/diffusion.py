@@ -1,6 +1,7 @@
 """The miniature multi-view diffusion model: MVDream's recipe on 16x16 latents."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -151,7 +152,7 @@ def diffusion_stage(
 
     def loss(batch: tuple[Tensor, Tensor, Tensor], n_views: int, generator: torch.Generator) -> dict[str, Tensor]:
         clean, ids, cameras = batch
-        on = {"generator": generator, "device": generator.device}
+        on: dict[str, Any] = {"generator": generator, "device": generator.device}
         noise = torch.randn(clean.shape, **on)
         # One timestep for the views of an object, which are denoised together.
         t = torch.randint(scheduler.config.num_train_timesteps, (len(ids),), **on)

@@ -3,6 +3,8 @@
 A contrastive picture-text pair (CLIP) and a self-supervised picture encoder that sees no word (SimCLR).
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -55,7 +57,7 @@ def clip_stage(
     _, same = ids.unique(dim=0, return_inverse=True)  # equal captions have equal numbers
 
     def loss(generator: torch.Generator) -> dict[str, Tensor]:
-        on = {"generator": generator, "device": generator.device}
+        on: dict[str, Any] = {"generator": generator, "device": generator.device}
         objects = _distinct(batch // world_size(), len(data), generator)
         pictures = worn(augmented(_pictures(data, objects, generator), generator, smallest=0.7), generator)
         detailed = torch.randint(CAPTIONS_PER_OBJECT - 1, objects.shape, **on)
@@ -63,7 +65,7 @@ def clip_stage(
         output = model(input_ids=ids[torch.cat(rows)], pixel_values=pictures)
         split = output.logits_per_image.float().split(len(objects), dim=1)
         terms = [contrast(logits, same[row]) for logits, row in zip(split, rows, strict=True)]
-        return {"loss": sum(terms) / 2}
+        return {"loss": torch.stack(terms).mean()}
 
     return Stage(
         name="clip", models={"clip": model}, losses={"loss": (1.0, loss)}, steps=steps, lr=1e-3, weight_decay=0.05,

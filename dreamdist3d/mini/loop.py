@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -88,7 +89,7 @@ def _log(path: Path, values: dict[str, float]) -> None:
 class _Trainer:
     def __init__(self, stage: Stage, path: Path, seed: int) -> None:
         self.stage, self.path, self.seed, self.step = stage, path, seed, 0
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": list(model.parameters()), "scale": stage.lr_scale.get(name, 1.0)}
             for name, model in stage.models.items()
         ]
@@ -100,7 +101,7 @@ class _Trainer:
         )
         self.average = [p.detach().clone() for p in self.parameters] if stage.ema_decay else None
         self.generator = torch.Generator(self.device)
-        self.kinds = {
+        self.kinds: dict[str, Any] = {
             name: loss if self.on_cpu else Captured(loss, self.parameters, self.generator)
             for name, (_, loss) in stage.losses.items()
         }
@@ -123,7 +124,7 @@ class _Trainer:
             self.checked()
         self.optimizer.step()
         self.step += 1
-        if self.average is not None:
+        if self.average is not None and stage.ema_decay is not None:
             # A young average must not remember the random start: ramp the decay up.
             decay = min(stage.ema_decay, (1 + self.step) / (10 + self.step))
             with torch.no_grad():

@@ -23,7 +23,8 @@ JITTER = 0.03
 def shade_of(name: str, rng: np.random.Generator) -> tuple[float, float, float]:
     """One object's own variant of a named colour: the palette entry moved by at most `JITTER` a channel."""
     moved = np.asarray(PALETTE[name]) + rng.uniform(-JITTER, JITTER, 3)
-    return tuple(float(v) for v in np.clip(moved, 0.0, 1.0))
+    red, green, blue = np.clip(moved, 0.0, 1.0).tolist()
+    return red, green, blue
 
 
 def other_than(name: str, rng: np.random.Generator) -> str:

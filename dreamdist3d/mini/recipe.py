@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderTiny
-from torch import nn
 
 from dreamdist3d.files import ensure_folder, read_json, write_json
 from dreamdist3d.mini.autoencoder import (
@@ -168,7 +168,7 @@ def _train_judges(out: Path, recipe: Recipe) -> None:
         tokenizer.save_pretrained(out / "judges" / "clip")
 
 
-def _judge(stage: Stage, model: nn.Module, out: Path, recipe: Recipe) -> None:
+def _judge(stage: Stage, model: Any, out: Path, recipe: Recipe) -> None:
     run_stage(stage, out, recipe.seed + JUDGES_SEED)
     if rank() == 0:
         model.save_pretrained(out / "judges" / stage.name)

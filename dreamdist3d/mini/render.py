@@ -1,5 +1,7 @@
 """Ray-cast pictures of coloured meshes: light fixed in the world, alpha kept apart."""
 
+from typing import Any
+
 import numpy as np
 import torch
 import trimesh
@@ -43,7 +45,8 @@ def render(
 
 
 def _flat(mesh: trimesh.Trimesh) -> Surface:
-    colors, paint_of_face = np.unique(mesh.visual.face_colors[:, :3], axis=0, return_inverse=True)
+    visual: Any = mesh.visual
+    colors, paint_of_face = np.unique(visual.face_colors[:, :3], axis=0, return_inverse=True)
     paints = [Paint(tuple(color / 255.0)) for color in colors]
     return Surface(paints, paint_of_face.reshape(-1), np.zeros(3))
 

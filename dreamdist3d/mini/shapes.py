@@ -32,12 +32,12 @@ def rod(start: Vec3, end: Vec3, radius: float) -> trimesh.Trimesh:
 
 def cone(start: Vec3, end: Vec3, start_radius: float, end_radius: float) -> trimesh.Trimesh:
     """A truncated cone between two points."""
-    start, end = np.asarray(start, dtype=float), np.asarray(end, dtype=float)
-    length = float(np.linalg.norm(end - start))
+    along = np.subtract(end, start, dtype=float)
+    length = float(np.linalg.norm(along))
     mesh = trimesh.creation.revolve(
         np.array([(0, 0), (start_radius, 0), (end_radius, length), (0, length)], dtype=float), sections=20
     )
-    mesh.apply_transform(trimesh.geometry.align_vectors([0, 0, 1], (end - start) / length))
+    mesh.apply_transform(trimesh.geometry.align_vectors([0, 0, 1], along / length))
     return _at(mesh, start)
 
 
@@ -70,7 +70,7 @@ def pyramid(size: Vec3, base_center: Vec3) -> trimesh.Trimesh:
     return _at(hull([*corners, (0.0, 0.0, height)]), base_center)
 
 
-def hull(points: Sequence[Vec3]) -> trimesh.Trimesh:
+def hull(points: Sequence[Vec3] | np.ndarray) -> trimesh.Trimesh:
     """The convex hull of `points`."""
     return trimesh.convex.convex_hull(np.asarray(points, dtype=float))
 

@@ -79,7 +79,7 @@ def _paint(spec: ObjectSpec, kind: Family, rng: np.random.Generator, pattern: st
     if spec.pattern != "plain":
         spec.second_color, spec.second_rgb = second, second_rgb
         spec.attributes["period"] = float(period)
-    shifts = tuple(float(v) for v in shift)
+    shifts = float(shift[0]), float(shift[1]), float(shift[2])
     spec.main_paint = Paint(
         spec.main_rgb, second_rgb, spec.pattern, spec.material, float(period), "xyz".index(axis), shifts
     )

@@ -103,7 +103,7 @@ def sword(spec: ObjectSpec, u: Sampler) -> None:
     grip = u("grip_length", 0.18, 0.28)
     low, high = grip + 0.05, grip + blade
     shoulder = high - width * 0.9
-    flat = [
+    flat: list[tuple[float, float, float]] = [
         (0, -width / 2, low),
         (0, width / 2, low),
         (0, width / 2, shoulder),

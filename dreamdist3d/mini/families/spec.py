@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import trimesh
@@ -53,7 +54,7 @@ class ObjectSpec:
 
     def mesh(self) -> trimesh.Trimesh:
         """All solids as one mesh with their base colours on its faces, centred and scaled to `OBJECT_RADIUS`."""
-        whole = trimesh.util.concatenate([mesh for mesh, _ in self.solids])
+        whole: Any = trimesh.util.concatenate([mesh for mesh, _ in self.solids])
         colors = np.concatenate([np.tile(paint.rgb, (len(mesh.faces), 1)) for mesh, paint in self.solids])
         whole.apply_translation(-whole.bounds.mean(axis=0))
         whole.apply_scale(OBJECT_RADIUS / np.linalg.norm(whole.vertices, axis=1).max())
