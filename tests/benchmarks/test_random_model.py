@@ -1,12 +1,14 @@
 """The architectures that speed is measured on are the published ones."""
 
 import json
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+from tests.forked import Forked
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,10 +40,10 @@ def test_the_step_on_a_random_model_has_the_published_ones_gradient(tmp_path):
     from tests.prompts.tiny import write_pictures
 
     write_pictures(tmp_path / "pictures", 3)
-    run("random_model.py", "--out", tmp_path / "small", "--half")
+    run(tmp_path, "random_model.py", "--out", tmp_path / "small", "--half")
     few = {"--steps": 2, "--k": 3, "--m": 2, "--s": 2, "--batch": 2, "--size": 64, "--threads": 1}
     paths = ("--model", tmp_path / "small", "--images", tmp_path / "pictures")
-    result = run("learn_step.py", *paths, *(word for pair in few.items() for word in pair), "--reference")
+    result = run(tmp_path, "learn_step.py", *paths, *(word for pair in few.items() for word in pair), "--reference")
     assert 0 < result["max_gradient_difference"] < 1e-5
     assert result["ratio"] == pytest.approx(result["reference_median_s_per_step"] / result["median_s_per_step"])
     parts = result["breakdown_median_s"]
@@ -50,8 +52,14 @@ def test_the_step_on_a_random_model_has_the_published_ones_gradient(tmp_path):
         assert result["peak_gpu_mb"] is None
 
 
-def run(script, *arguments):
-    command = [sys.executable, ROOT / "benchmarks" / script, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+def run(folder, name, *arguments):
+    """The last line that a benchmark prints."""
+
+    def work():
+        sys.argv, sys.path[:0] = [name, *map(str, arguments)], [str(ROOT / "benchmarks")]
+        runpy.run_path(str(ROOT / "benchmarks" / name), run_name="__main__")
+
+    done = Forked(work, folder / f"{name}.out", folder / f"{name}.err")
+    out, err = done.communicate(timeout=300)
+    assert done.returncode == 0, err
+    return json.loads(out.splitlines()[-1])
