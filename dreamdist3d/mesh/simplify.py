@@ -7,16 +7,26 @@ import trimesh
 from dreamdist3d.mesh.repair import as_manifold, repair
 
 _GENTLE_TO_GREEDY = (5.0, 7.0)
+_LOST_VOLUME = 0.1  # of a closed mesh; more means that parts have vanished
 _FINEST, _STEPS = 1e-6, 50  # tolerances tried, relative to the extent: up to 0.056
 
 
 def simplify(mesh: trimesh.Trimesh, max_triangles: int) -> trimesh.Trimesh:
     """Quadric edge collapse down to about `max_triangles`; unchanged when it has no more than that.
 
-    A result that is no longer watertight is given back only when no setting keeps it closed.
+    A closed mesh whose parts would break or vanish within the budget gets twice the triangles, and so on: a result
+    that is no longer watertight is given back only of a mesh that is not either.
     """
-    if len(mesh.faces) <= max_triangles:
-        return mesh
+    target = max_triangles
+    while target < len(mesh.faces):
+        result = _reduced(mesh, target)
+        if not mesh.is_watertight or (result.is_watertight and _keeps_volume(result, mesh)):
+            return result
+        target *= 2
+    return mesh
+
+
+def _reduced(mesh: trimesh.Trimesh, max_triangles: int) -> trimesh.Trimesh:
     result = mesh
     for aggressiveness in _GENTLE_TO_GREEDY:
         vertices, faces = fast_simplification.simplify(
@@ -26,6 +36,10 @@ def simplify(mesh: trimesh.Trimesh, max_triangles: int) -> trimesh.Trimesh:
         if result.is_watertight and len(result.faces) <= max_triangles:
             return result
     return _within_tolerance(result, max_triangles) if result.is_watertight else result
+
+
+def _keeps_volume(result: trimesh.Trimesh, mesh: trimesh.Trimesh) -> bool:
+    return abs(result.volume - mesh.volume) <= _LOST_VOLUME * abs(mesh.volume)
 
 
 def _within_tolerance(mesh: trimesh.Trimesh, max_triangles: int) -> trimesh.Trimesh:

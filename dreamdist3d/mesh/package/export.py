@@ -29,6 +29,7 @@ from dreamdist3d.mesh.write import unit_normals
 
 # Hulls and quality are begun beside the texture, which waits for xatlas, and only waited for in their phases.
 PHASES = ("simplify", "texture", "levels", "hulls", "quality", "pictures", "files")
+_STRAYS = 0.03  # of its size; a mesh that is farther from its source has lost parts of it
 _WORTH = 0.9  # a level with more than this share of the triangles of the one before is none
 
 
@@ -192,6 +193,9 @@ def _shape_warnings(quality: MeshQuality, settings: PackageSettings) -> list[str
     warnings = []
     if not quality.watertight:
         warnings.append("the mesh is not closed; engines that voxelise or light it may show holes.")
+    if quality.deviation_max is not None and quality.deviation_max > _STRAYS * max(quality.extents):
+        percent = 100.0 * quality.deviation_max / max(quality.extents)
+        warnings.append(f"the mesh strays up to {percent:.0f} % of its size from its source: allow more triangles.")
     if quality.triangles > settings.triangles:
         warnings.append(f"the mesh has {quality.triangles} triangles, more than the {settings.triangles} asked for.")
     return warnings

@@ -60,7 +60,7 @@ class _Failed(Exception):
 def _decomposed(mesh: trimesh.Trimesh, most: int, seconds: float) -> tuple[list[np.ndarray], bool]:
     """The vertices of each part, and whether they stand off the mesh, having been cut from a closed stand-in."""
     coarse, swollen = simplify(mesh, _TRIANGLES), False
-    if not coarse.is_watertight:
+    if not coarse.is_watertight or len(coarse.faces) > 2 * _TRIANGLES:
         coarse, swollen = simplify(_closed(mesh), _TRIANGLES), True
     with tempfile.TemporaryDirectory(prefix="hulls-") as folder:
         source, target = Path(folder, "mesh.npz"), Path(folder, "parts.npz")
