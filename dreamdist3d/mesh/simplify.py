@@ -39,7 +39,7 @@ def _reduced(mesh: trimesh.Trimesh, max_triangles: int) -> trimesh.Trimesh:
 
 
 def _keeps_volume(result: trimesh.Trimesh, mesh: trimesh.Trimesh) -> bool:
-    return abs(result.volume - mesh.volume) <= _LOST_VOLUME * abs(mesh.volume)
+    return bool(abs(result.volume - mesh.volume) <= _LOST_VOLUME * abs(mesh.volume))
 
 
 def _within_tolerance(mesh: trimesh.Trimesh, max_triangles: int) -> trimesh.Trimesh:
