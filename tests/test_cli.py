@@ -378,3 +378,21 @@ def _wait_for(path: Path, process: Forked) -> None:
 def test_what_the_machine_refuses_is_one_short_line(key: str, failure) -> None:
     line = failure(launch_main, "--config", MINI, "system.prompt_processor.prompt=a", f"{key}={'x' * 5000}")
     assert "File name too long" in line and len(line) < 600
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA error: can't allocate memory")])
+def test_lack_of_memory_is_one_line(error: Exception, failure, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("dreamdist3d.runs.one.run_once", fail)
+    assert "out of memory" in failure(launch_main, "--config", MINI, "system.prompt_processor.prompt=a")
+
+
+def test_a_bug_still_shows_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise IndexError
+
+    monkeypatch.setattr("dreamdist3d.runs.one.run_once", fail)
+    with pytest.raises(IndexError):
+        launch_main(["--config", MINI, "system.prompt_processor.prompt=a"])

@@ -5,7 +5,7 @@ from typing import Any
 
 from dreamdist3d.backbones.no_camera import stated_no_camera
 from dreamdist3d.backbones.supported import check_scheduler, check_unet, check_vae, check_widths
-from dreamdist3d.errors import UserError
+from dreamdist3d.errors import UserError, is_out_of_memory
 from dreamdist3d.files import read_json
 
 _MVDREAM_UNET = "MultiViewUNetModel"
@@ -88,6 +88,8 @@ def load_part(kind: Any, folder: Path, **options: Any) -> Any:
     try:
         return kind.from_pretrained(folder, local_files_only=True, **options)
     except Exception as error:  # each library raises its own kinds on files that are missing or damaged
+        if is_out_of_memory(error):  # nothing is wrong with the folder
+            raise
         line = " ".join(str(error).split())[:300]
         raise UserError(f"{folder} cannot be loaded: {line} Check that it is whole and in safetensors.") from error
 

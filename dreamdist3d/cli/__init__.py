@@ -16,7 +16,7 @@ from dreamdist3d.cli.miniature import mini
 from dreamdist3d.cli.road import demo, evaluate, export, launch
 from dreamdist3d.cli.threestudio import threestudio
 from dreamdist3d.cli.weights import backbones, doctor
-from dreamdist3d.errors import UserError, clipped, one_line
+from dreamdist3d.errors import UserError, clipped, is_out_of_memory, one_line
 
 app = SubcommandApp()
 for _command in (learn, sample, mix, inspect, convert, launch, batch, status, export, evaluate, demo, doctor):
@@ -51,9 +51,15 @@ def _guarded(command: Callable[[], None]) -> int:
     except UserError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return error.exit_code
-    except OSError as error:  # what the machine refuses: a name too long, a file nobody may read, a disk that is gone
-        where = f": {clipped(str(error.filename))}" if error.filename else ""
-        print(f"error: {error.strerror or one_line(error)}{where}", file=sys.stderr)
+    except Exception as error:
+        # What the machine refuses: memory, a name too long, a file nobody may read, a disk that is gone.
+        if is_out_of_memory(error):
+            print("error: out of memory; try system.low_vram=true, fewer pixels or a smaller model.", file=sys.stderr)
+        elif isinstance(error, OSError):
+            where = f": {clipped(str(error.filename))}" if error.filename else ""
+            print(f"error: {error.strerror or one_line(error)}{where}", file=sys.stderr)
+        else:
+            raise
         return UserError.exit_code
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)

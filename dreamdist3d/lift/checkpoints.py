@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dreamdist3d.errors import UserError
+from dreamdist3d.errors import UserError, is_out_of_memory
 from dreamdist3d.files import write_bytes
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
@@ -54,6 +54,8 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     except FileNotFoundError:
         raise UserError(f"checkpoint {path} does not exist; check resume=.") from None
     except Exception as error:  # torch.load raises many kinds on damaged files
+        if is_out_of_memory(error):  # a sound file must not be taken for a damaged one, which is begun again
+            raise
         line = " ".join(str(error).split())[:200]
         raise DamagedCheckpoint(f"checkpoint {path} is damaged: {line}") from error
     if not isinstance(state, dict) or not {"step", "seed", "field", "occupancy", "optimizer"} <= state.keys():

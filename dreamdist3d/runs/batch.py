@@ -15,7 +15,7 @@ import torch
 
 from dreamdist3d.choices import Batching
 from dreamdist3d.config import RunConfig
-from dreamdist3d.errors import Stopped, UserError
+from dreamdist3d.errors import Stopped, UserError, shown
 from dreamdist3d.files import ensure_folder, safe_name
 from dreamdist3d.runs.locks import LOCK, Busy, Holder, holder_of
 from dreamdist3d.runs.manifest import Manifest
@@ -58,7 +58,7 @@ class BatchOptions:
             ("--retries", self.retries, 0),
         ):
             if not least <= value <= _MOST_WORKERS:
-                raise UserError(f"{option} is {value}; it must be between {least} and {_MOST_WORKERS}.")
+                raise UserError(f"{option} is {shown(value)}; it must be between {least} and {_MOST_WORKERS}.")
 
 
 def planned(folder: Path, config: RunConfig, count: int, draws: Batching) -> BatchPlan:

@@ -354,3 +354,14 @@ def test_learning_rates_hold_and_then_fall(tmp_path):
     late = [0, 0, 0, 0, 0, 0.25, 0.5, 0.75]  # of the way from step 4 to step 8
     expected = [[base * (1 - 0.75 * share) for base in (0.04, 0.002)] for share in late]
     torch.testing.assert_close(torch.tensor(rates), torch.tensor(expected))
+
+
+def test_a_sound_checkpoint_is_not_called_damaged_for_want_of_memory(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def starve(*_: object, **__: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
+
+    monkeypatch.setattr(torch, "load", starve)
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        last_readable(checkpoint)

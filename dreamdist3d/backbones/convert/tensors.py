@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dreamdist3d.errors import UserError
+from dreamdist3d.errors import UserError, is_out_of_memory
 
 SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 
@@ -47,6 +47,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             "use the .safetensors version of it."
         ) from error
     except Exception as error:  # torch and safetensors raise many kinds on damaged files
+        if is_out_of_memory(error):  # nothing is wrong with the file
+            raise
         raise UserError(f"{path} cannot be read: {_one_line(error)} Download it again.") from error
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
