@@ -13,6 +13,7 @@ from typing import NoReturn
 import psutil
 
 _POLL_SECONDS = 0.01
+_MOST_FILES = 4096  # more than a test process ever has open
 
 
 class Forked:
@@ -88,10 +89,14 @@ def script(code: str, out: Path, *arguments: object, environment: Mapping[str, o
     return Forked(work, *files, {name: str(value) for name, value in environment.items()})
 
 
-def alive(pid: int) -> bool:
-    """Whether a process is there and works; a dead one that nobody has waited for yet does not."""
+def alive(pid: int, started: float) -> bool:
+    """Whether a process that was there at a time is there still and works.
+
+    A dead one that nobody has waited for yet does not, and numbers are given again.
+    """
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        process = psutil.Process(pid)
+        return process.create_time() < started + 1.0 and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
@@ -132,7 +137,8 @@ def _ended(code: object) -> int:
 
 
 def _streams(files: Sequence[Path]) -> None:
-    """Nothing to read, and what is written goes into files; pytest's own streams are left behind."""
+    """Nothing to read, and what is written goes into files; the parent's own, locks among them, are left behind."""
+    os.closerange(3, _MOST_FILES)
     opened = [os.open(os.devnull, os.O_RDONLY)]
     opened += [os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644) for file in files]
     for target, source in enumerate(opened):

@@ -76,8 +76,8 @@ class Batch:
 
     def workers(self) -> list[int]:
         """Process ids of those alive."""
-        pids = [int(path.stem) for path in self.aside.glob("*.pid")]
-        return [pid for pid in pids if alive(pid)]
+        started = {int(path.stem): path.stat().st_mtime for path in self.aside.glob("*.pid")}
+        return [pid for pid, time_of_start in started.items() if alive(pid, time_of_start)]
 
     def until(self, reached: Callable[[], object], process: Forked, seconds: float = 240.0) -> None:
         """Wait, and no longer than the batch lives."""
