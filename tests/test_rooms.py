@@ -1,6 +1,7 @@
 """Who may import whom: the picture in docs/extending.md, held against the code."""
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ ROOT = Path(__file__).parents[1]
 ABOVE = {"__main__"}  # entry points, which nothing imports
 
 
+@functools.cache
 def drawn() -> dict[str, set[str]]:
     """The arrows of the picture."""
     picture = re.search(r"```mermaid\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(), re.DOTALL)[1]
