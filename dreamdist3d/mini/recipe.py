@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderTiny
 
+from dreamdist3d.errors import UserError
 from dreamdist3d.files import ensure_folder, read_json, write_json
 from dreamdist3d.mini.autoencoder import (
     BATCH as AUTOENCODER_BATCH,
@@ -77,9 +78,13 @@ def train(out: Path, recipe: Recipe) -> Path:
     `weights/` in the layout that ships in this package.
 
     Raises:
-        UserError: `out` cannot be written.
+        UserError: `out` cannot be written, or there is no GPU to train on.
         Stopped: on Ctrl-C or SIGTERM; the same call resumes.
     """
+    if recipe.device != "cpu" and not torch.cuda.is_available():
+        raise UserError(
+            f"--device is {recipe.device}, but torch finds no CUDA GPU here: leave it out to train on the CPU."
+        )
     ensure_folder(out)
     worlds = (
         ("data", recipe.objects, recipe.seed),

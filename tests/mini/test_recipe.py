@@ -10,7 +10,9 @@ from safetensors.torch import load_file
 from transformers import AutoImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer, ViTModel
 
 from dreamdist3d.backbones import load_backbone, sample_images
+from dreamdist3d.errors import UserError
 from dreamdist3d.mini import grids
+from dreamdist3d.mini.captured import Captured
 from dreamdist3d.mini.recipe import Recipe, train
 from dreamdist3d.mini.text import build_tokenizer
 from dreamdist3d.prompts import PromptDistribution, SoftPromptEncoder
@@ -20,6 +22,40 @@ RECIPE = Recipe(
 )  # fmt: skip
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_told_before_anything_is_made(tmp_path):
+    with pytest.raises(UserError, match="--device is cuda, but torch finds no CUDA GPU"):
+        train(tmp_path / "out", Recipe(device="cuda"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_recorded_step_is_the_step(tmp_path):
+    """As CUDA graphs, with a generator seeded anew for every step, training repeats itself and equals plain calls."""
+    ends = []
+    for recorded in (True, True, False):
+        torch.manual_seed(0)
+        model = torch.nn.Linear(8, 8).cuda()
+
+        def loss(generator, model=model):
+            x = torch.randn(32, 8, generator=generator, device="cuda")
+            return {"loss": (model(x).float() - x).square().mean()}
+
+        generator = torch.Generator("cuda")
+        captured = Captured(loss, list(model.parameters()), generator)
+        captured.recorded = not recorded
+        for step in range(20):
+            generator.manual_seed(step)
+            captured.backward()
+            with torch.no_grad():
+                for weight in model.parameters():
+                    weight -= 0.1 * weight.grad
+        ends.append(model.weight.detach().clone())
+    assert torch.equal(ends[0], ends[1])
+    torch.testing.assert_close(ends[0], ends[2], atol=1e-3, rtol=1e-2)
 
 
 @pytest.fixture(scope="module")
