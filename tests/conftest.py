@@ -2,12 +2,28 @@
 
 import json
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 # Read once, when torch is imported: test processes work side by side, and a pool of threads does not survive a fork.
 os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """The body of a test that is marked `forked` in a process of its own; its fixtures stay here."""
+    if pyfuncitem.get_closest_marker("forked") is None:
+        return None
+    from tests.forked import Forked
+
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    with tempfile.TemporaryDirectory() as folder:
+        process = Forked(lambda: pyfuncitem.obj(**arguments), Path(folder) / "out", Path(folder) / "err")
+        _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return True
 
 
 @pytest.fixture(scope="session")

@@ -121,6 +121,7 @@ def counters():
     torch._dynamo.reset()
 
 
+@pytest.mark.forked
 @pytest.mark.slow
 def test_a_compiled_unet_is_the_same_in_one_graph(tiny_backbone, texts, counters):
     plain, compiled = (load_backbone(str(tiny_backbone)) for _ in range(2))

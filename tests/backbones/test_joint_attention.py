@@ -307,6 +307,7 @@ def dynamo():
 
 
 # That inductor's code gives the same numbers is test_execution.py's, on a whole UNet.
+@pytest.mark.forked
 def test_it_compiles_without_a_graph_break(backbone, inputs, dynamo):
     compiled = torch.compile(backbone.unet, backend="eager", fullgraph=True)
     arguments = {

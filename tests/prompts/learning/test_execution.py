@@ -132,6 +132,7 @@ def test_an_unknown_precision_is_named():
 
 
 @pytest.mark.slow
+@pytest.mark.forked
 def test_a_compiled_unet_gives_equal_gradients(backbone, learner):
     expected = gradient(learner)
     # Inductor takes minutes on some CPUs; the tracing is the same.
