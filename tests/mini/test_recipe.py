@@ -77,7 +77,7 @@ def test_the_backbone_loads_and_runs(out):
     latents = backbone.encode_images(torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1)
     text = SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder).encode_text(["a red mug"]).hidden
     output = backbone.predict(latents, torch.full((4,), 500), text.expand(4, -1, -1), torch.zeros(4, 16), 4)
-    assert output.shape == latents.shape == (4, 16, 8, 8) and output.isfinite().all()
+    assert output.shape == latents.shape == (4, 8, 16, 16) and output.isfinite().all()
 
 
 def test_a_distribution_lives_on_it(out):
