@@ -18,7 +18,8 @@ from dreamdist3d.mini.text import build_tokenizer
 from dreamdist3d.prompts import PromptDistribution, SoftPromptEncoder
 
 RECIPE = Recipe(
-    objects=20, heldout=4, autoencoder_steps=2, diffusion_steps=2, clip_steps=2, dino_steps=2, workers=1
+    objects=20, judge_objects=20, heldout=4, autoencoder_steps=2, diffusion_steps=2, clip_steps=2, dino_steps=2,
+    autoencoder_batch=4, diffusion_objects=2, clip_batch=8, dino_batch=8, workers=1,
 )  # fmt: skip
 
 pytestmark = pytest.mark.slow
