@@ -29,8 +29,8 @@ def random_scenes(count: int, size: int, generator: torch.Generator) -> tuple[Te
         make(count, size, generator) for make in (_gradient, _texture)
     ])  # fmt: skip
     place = torch.rand(count, **on)
-    bounds = torch.tensor([*accumulate(BACKGROUND_ODDS[:-1])], device=place.device)
-    kinds = (place[:, None] > bounds).sum(dim=1)
+    # Compared number by number: a tensor of the bounds would be copied to the GPU, which no CUDA graph can record.
+    kinds = torch.stack([place > bound for bound in accumulate(BACKGROUND_ODDS[:-1])]).sum(dim=0)
     chosen = mix.gather(0, kinds.view(1, count, 1, 1).expand(1, count, size, size))[0, :, None]
     return torch.lerp(first.expand(-1, -1, size, size), second.expand(-1, -1, size, size), chosen), kinds
 

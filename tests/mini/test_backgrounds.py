@@ -35,6 +35,17 @@ def test_kinds_come_in_their_shares_and_repeat(scenes):
     assert pictures.min() >= 0 and pictures.max() <= 1 + 1e-6
 
 
+def test_nothing_is_copied_from_the_host(monkeypatch):
+    """A CUDA graph could not record it (`dreamdist3d.mini.captured`)."""
+
+    def refuse(*given, **named):
+        raise AssertionError("a constant tensor in the recorded part of a step")
+
+    for name in ("tensor", "as_tensor", "from_numpy"):
+        monkeypatch.setattr(torch, name, refuse)
+    random_scenes(4, 16, seeded())
+
+
 def test_plain_ones_are_plain_and_the_others_are_not(scenes):
     pictures, kinds = scenes
     spread = pictures.flatten(2).std(dim=2).amax(dim=1)
