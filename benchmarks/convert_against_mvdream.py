@@ -48,12 +48,13 @@ CASES = (
     Case(64, (1, 1), (1, 2), camera=False, views=1),
     Case(128, (1, 2, 2), (1, 2, 4), context=96),
     Case(32, (1, 2, 4), (1, 2), heads=8),
-    Case(320, (1, 2, 4, 4), (1, 2, 4), blocks=2, context=1024),
+    Case(320, (1, 2, 4, 4), (1, 2, 4), blocks=2, context=1024),  # sd-v2.1-base-4view
+    Case(320, (1, 2, 4, 4), (1, 2, 4), blocks=2, context=768, heads=8),  # sd-v1.5-4view
 )
 
 
 def main(mvdream: Path, full_size: bool = True) -> None:
-    """Compare with the checkout in `mvdream`; `full_size=False` leaves out the UNet of the published model."""
+    """Compare with the checkout in `mvdream`; `full_size=False` leaves out the UNets of the published models."""
     torch.manual_seed(0)
     _enter(mvdream.resolve())
     for case in CASES:

@@ -68,7 +68,7 @@ class PromptProcessorConfig:
 
 @dataclass(frozen=True)
 class SystemConfig:
-    """The parts of a run; `backbone` is mini, mvdream, sd21, a local folder or a checkpoint file.
+    """The parts of a run; `backbone` is mini, mvdream, mvdream15, sd15, sd21, a local folder or a checkpoint file.
 
     `precision` is the UNet's: auto is bf16 or fp16 on a GPU, fp32 on the CPU. `low_vram` trades time for
     memory, `compile` a slow first step for faster ones.

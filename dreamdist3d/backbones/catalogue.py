@@ -59,6 +59,12 @@ _SD21_SHA256 = {
     "vae/diffusion_pytorch_model.safetensors": "a1d993488569e928462932c8c38a0760b874d166399b14414135bd9c42df5815",
 }
 
+_SD15_SHA256 = {
+    "text_encoder/model.safetensors": "d008943c017f0092921106440254dbbe00b6a285f7883ec8ba160c3faad88334",
+    "unet/diffusion_pytorch_model.safetensors": "19da7aaa4b880e59d56843f1fcb4dd9b599c28a1d9d9af7c1143057c8ffae9f1",
+    "vae/diffusion_pytorch_model.safetensors": "a2b5134f4dbc140d9c11f11cba3233099e00af40f262f136c691fb7d38d2194c",
+}
+
 # Commits and hashes as published (docs/weights.md says where they were read). A commit is content-addressed,
 # so a pinned one cannot change under its name.
 CATALOGUE: dict[str, NamedWeights] = {
@@ -95,6 +101,28 @@ CATALOGUE: dict[str, NamedWeights] = {
                     5.2,
                     sha256=_SD21_SHA256,
                 ),
+            ),
+        ),
+        NamedWeights(
+            name="mvdream15",
+            purpose="text to 3D, four joint views, with the text encoder of sd15",
+            licence="OpenRAIL",
+            sources=(
+                HubSource(
+                    "MVDream/MVDream",
+                    "d14ac9d78c48c266005729f2d5633f6c265da467",
+                    4.3,
+                    files=("sd-v1.5-4view.pt",),
+                ),
+            ),
+        ),
+        NamedWeights(
+            name="sd15",
+            purpose="learning and pictures, one view; its text encoder is also TRELLIS's",
+            licence="CreativeML OpenRAIL-M",
+            sources=tuple(
+                HubSource(repository, "451f4fe16113bff5a5d2269ed5ad43b0592e9a14", 4.3, sha256=_SD15_SHA256)
+                for repository in ("stable-diffusion-v1-5/stable-diffusion-v1-5", "sd-legacy/stable-diffusion-v1-5")
             ),
         ),
     )

@@ -19,8 +19,8 @@ def load_backbone(name_or_path: str, device: str = "cpu", dtype: torch.dtype = t
     """Load a backbone, frozen and in eval mode.
 
     Args:
-        name_or_path: "mini" (packaged), "mvdream", "sd21" (from the hub's cache, else downloaded), a local folder
-            in the diffusers layout, or an original Stable Diffusion or MVDream checkpoint file.
+        name_or_path: "mini" (packaged), a name of the catalogue, such as "mvdream" (from the hub's cache, else
+            downloaded), a local folder in the diffusers layout, or an original Stable Diffusion or MVDream file.
         device: a torch device.
         dtype: of the UNet, and of the autoencoder where that is safe (`set_precision`).
 

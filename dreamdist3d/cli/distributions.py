@@ -151,7 +151,7 @@ def sample(
         scale: gamma, the distance from the mean; 1 is as learned.
         seed: of the first draw; the next ones have the seeds after it.
         batch: independent draws, antithetic pairs, or draws chosen to lie far apart.
-        backbone: mini, sd21, mvdream, a local folder or a checkpoint file.
+        backbone: mini, mvdream, mvdream15, sd15, sd21, a local folder or a checkpoint file.
         device: where to compute.
     """
     from dreamdist3d.prompts import SoftPromptEncoder, load_distribution
@@ -207,7 +207,7 @@ def inspect(
         references: the folder it was learned from: compares a few draws with it, which takes some sampling. Left out:
             says what `learn` found.
         scale: gamma of those draws.
-        backbone: mini, sd21, mvdream, a local folder or a checkpoint file.
+        backbone: mini, mvdream, mvdream15, sd15, sd21, a local folder or a checkpoint file.
         device: where to compute.
     """
     from dreamdist3d.prompts import PromptDistribution, SoftPromptEncoder, load_references

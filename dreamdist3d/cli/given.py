@@ -13,7 +13,10 @@ Overrides = Annotated[
     arg(help="for any key of the configuration", metavar="[KEY=VALUE ...]", help_behavior_hint="(default: none)"),
 ]
 LowVram = Annotated[bool, arg(help="less GPU memory for more time, as system.low_vram=true")]
-BackboneName = Annotated[str, arg(help="mini, mvdream, sd21, a local folder or a checkpoint file", metavar="NAME|PATH")]
+BackboneName = Annotated[
+    str,
+    arg(help="mini, mvdream, mvdream15, sd15, sd21, a local folder or a checkpoint file", metavar="NAME|PATH"),
+]
 ReferenceFolder = Annotated[
     Path | None, arg(help="a folder of reference images", metavar="FOLDER", help_behavior_hint="(default: none)")
 ]

@@ -18,7 +18,8 @@ def open_encoder(name_or_path: str, source: PromptSource | None, device: Any = "
     """Load a text encoder in float32, frozen, whatever precision its file has.
 
     Args:
-        name_or_path: mini, mvdream, sd21, a local folder, an original checkpoint file, or a repository of the hub.
+        name_or_path: mini, a name of the catalogue, a local folder, an original checkpoint file, or a repository of
+            the hub.
         source: the distribution to be encoded; it must have been learned with this encoder. None: a plain text.
         device: a torch device.
 

@@ -43,8 +43,9 @@ def test_no_pickle_is_downloaded_from_a_folder(source: HubSource) -> None:
     assert endings == ({".pt"} if len(source.files) == 1 else {".json", ".txt", ".safetensors"})
 
 
-def test_mirrors_of_the_same_weights_have_the_same_hashes() -> None:
-    first, second = CATALOGUE["sd21"].sources
+@pytest.mark.parametrize("name", ["sd15", "sd21"])
+def test_mirrors_of_the_same_weights_have_the_same_hashes(name: str) -> None:
+    first, second = CATALOGUE[name].sources
     assert first.sha256 == second.sha256 and set(first.sha256) == set(first.weight_files)
 
 

