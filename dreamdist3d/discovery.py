@@ -67,6 +67,20 @@ def folders_below(folder: Path, is_one: Callable[[Path], bool], depth: int) -> l
     return found
 
 
+def files_below(folder: Path, suffixes: Collection[str], depth: int) -> list[Path]:
+    """The files that end so in `folder` and at most `depth` folders down, by path.
+
+    Raises:
+        OSError: the folder cannot be listed.
+    """
+    found = files_in(folder, suffixes)
+    if depth:
+        for child in _visible(folder):
+            if child.is_dir() and not child.is_symlink():
+                found += files_below(child, suffixes, depth - 1)
+    return sorted(found)
+
+
 def _named(folder: Path, suffixes: Collection[str]) -> list[tuple[Path, str]]:
     return [(path, _FOREIGN_PICTURES[path.suffix.lower()]) for path in files_in(folder, suffixes)]
 

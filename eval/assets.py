@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +10,7 @@ from typing import Any, Literal
 from dreamdist3d.discovery import MESHES, RUN_RECORD, files_in, folders_below, foreign_meshes_in, pictures_in
 from dreamdist3d.errors import UserError
 from dreamdist3d.files import read_json
+from dreamdist3d.prompts.looks.collection import DrawnPicture, made_of
 
 EXPORT = Path("export") / "model.glb"
 MANIFEST = RUN_RECORD
@@ -43,15 +45,22 @@ class AssetSet:
     kind: Literal["runs", "meshes", "renders"] = "runs"
 
 
-def find_assets(folder: Path) -> AssetSet:
+def find_assets(folder: Path, pictures: Mapping[str, DrawnPicture] | None = None) -> AssetSet:
     """Runs or trials of threestudio at most three folders down, the mesh files in `folder`, or `asset/view.png`.
+
+    With `pictures`, the meshes that were made of them, at most three folders down, in place of the mesh files.
 
     Raises:
         UserError: no such folder, runs without meshes, renders without common views, or nothing to score in it.
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; give the folder of a run, of runs, of meshes, or of renders.")
-    for find in (_run_set, _trial_set, _mesh_set, _render_set):
+    for find in (_run_set, _trial_set):
+        if found := find(folder):
+            return found
+    if pictures is not None:
+        return _made_set(folder, pictures)
+    for find in (_mesh_set, _render_set):
         if found := find(folder):
             return found
     raise UserError(
@@ -135,6 +144,18 @@ def _mesh_set(folder: Path) -> AssetSet | None:
     stems = Counter(path.stem for path in paths)
     assets = [Asset(path.stem if stems[path.stem] == 1 else path.name, path) for path in paths]
     return AssetSet(folder.resolve().name, folder, assets, foreign_meshes_in(folder), kind="meshes") if assets else None
+
+
+def _made_set(folder: Path, pictures: Mapping[str, DrawnPicture]) -> AssetSet:
+    """Meshes told by the names of the pictures they were made of."""
+    meshes, left = made_of(folder, pictures)
+    if not meshes:
+        raise UserError(
+            f"no mesh in {folder} was made of the pictures: their names must begin as the pictures' do, such as "
+            f"{next(iter(pictures), 'NAME')}.glb."
+        )
+    assets = [Asset(name, path, pictures[name].origin) for name, path in meshes.items()]
+    return AssetSet(folder.resolve().name, folder, assets, left, kind="meshes")
 
 
 def _render_set(folder: Path) -> AssetSet | None:

@@ -22,6 +22,7 @@ from dreamdist3d.eval.report import write_report
 from dreamdist3d.files import ensure_folder
 from dreamdist3d.mesh.hits import require_renderer
 from dreamdist3d.progress import bar
+from dreamdist3d.prompts.looks.collection import open_collection
 
 MINI_SIZE, FULL_SIZE = 128, 256  # pixels of the renders, for the packaged judges and for published ones
 
@@ -38,6 +39,7 @@ def evaluate(
     image_size: int | None = None,
     renderer: Renderer = "embree",
     cache: Path | None = None,
+    pictures: Path | None = None,
 ) -> dict[str, Any]:
     """Score sets of assets and write report.json, report.html, tables and contact_sheet.png into `out`.
 
@@ -52,6 +54,7 @@ def evaluate(
         image_size: pixels of the renders; None for what suits the judges.
         renderer: of the meshes.
         cache: where features are kept between calls; None for `out`/features.
+        pictures: what `sample --cutout` wrote, if meshes were made of its pictures.
 
     Returns:
         What report.json holds; its schema is `templates/report.schema.json`. What cannot be measured is missing
@@ -63,7 +66,8 @@ def evaluate(
             or `out` cannot be written.
     """
     require_renderer(renderer)
-    found = _named([find_assets(Path(folder)) for folder in sets], names)
+    known = open_collection(Path(pictures)) if pictures is not None else None
+    found = _named([find_assets(Path(folder), known) for folder in sets], names)
     ensure_folder(Path(out))
     judges: list[ImageEncoder] = list(encoders) if encoders is not None else [MiniDino(), MiniClip()]
     size = image_size or (MINI_SIZE if all(isinstance(j, MiniDino | MiniClip) for j in judges) else FULL_SIZE)

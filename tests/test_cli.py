@@ -251,6 +251,43 @@ def test_sample_writes_a_picture_and_names_its_draws(
     assert len(draws) == 3 and all((d["gamma"], d["suffix"]) == (1.5, "at night") for d in draws)
 
 
+def test_pictures_go_out_and_meshes_come_back_with_their_draws(
+    tiny_distribution: Path, of_tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], failure
+) -> None:
+    """A tool that makes a box of every picture but one, and calls it after the picture."""
+    import trimesh
+
+    out, made, report = tmp_path / "pictures", tmp_path / "made", tmp_path / "report"
+    words = ["--steps", "1", "--scale", "1.5", "--seed", "40"]
+    assert main(["sample", str(tiny_distribution), "-n", "3", "--cutout", "--out", str(out), *words, *of_tiny]) == 0
+    assert capsys.readouterr().out == f"{out}\n"
+    names = [f"00{i}-{tiny_distribution.stem}-4{i}" for i in range(3)]
+    assert sorted(path.stem for path in out.glob("*.png")) == names
+    for number, name in enumerate(names[:2]):
+        (made / name).mkdir(parents=True)
+        trimesh.creation.box(extents=(1, 1 + number, 1)).export(made / name / "textured.glb")
+    (made / "notes.glb").write_bytes(b"")
+    evaluate = ["evaluate", str(made), "--pictures", str(out), "--out", str(report)]
+    assert main(evaluate) == 0
+    assert "skipped" in (told := capsys.readouterr().err) and "notes.glb" in told
+    assets = json.loads((report / "report.json").read_text())["sets"][0]["assets"]
+    assert [(a["name"], a["draw"]["seed"], a["draw"]["gamma"]) for a in assets] == [
+        (names[0], 40, 1.5),
+        (names[1], 41, 1.5),
+    ]
+    small = ["--lods", "1", "--hulls", "0", "--texture-size", "64", "--preset", "web"]
+    assert main(["export", str(made), "--pictures", str(out), "--out", str(tmp_path / "assets"), *small]) == 0
+    record = json.loads((tmp_path / "assets" / names[1] / "asset.json").read_text())
+    source = record["source"]
+    assert record["name"] == source["picture"] == names[1] and source["draw"]["seed"] == 41
+    assert source["backbone"]["licence"] and (tmp_path / "assets" / names[1] / f"{names[1]}.glb").is_file()
+    assert "--pictures needs --preset" in failure(main, "export", str(made), "--pictures", str(out))
+    assert "no mesh in" in failure(main, "evaluate", str(out), "--pictures", str(out), "--out", str(report))
+    assert "must name a folder" in failure(
+        main, "sample", str(tiny_distribution), "--cutout", "--out", str(tmp_path / "a.png"), *of_tiny
+    )
+
+
 def test_mix_makes_a_file_that_can_be_sampled(
     tiny_distribution: Path, of_tiny: list[str], tmp_path: Path, failure
 ) -> None:

@@ -12,8 +12,9 @@ from dreamdist3d.cli.given import BackboneName, given, left_out
 
 if TYPE_CHECKING:
     from dreamdist3d.backbones import Backbone
-    from dreamdist3d.prompts import PromptSource
+    from dreamdist3d.prompts import PromptDraw, PromptSource
     from dreamdist3d.prompts.looks.health import Health
+    from dreamdist3d.prompts.looks.pictures import Sampling
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ def sample(
     scale: float = 1.0,
     seed: int = 0,
     batch: Batching = "independent",
+    cutout: bool = False,
     backbone: Annotated[str | None, left_out("NAME|PATH", "the one it was learned with")] = None,
     settings: Annotated[SamplingSettings, arg(name="")] = SamplingSettings(),
     device: Device = "auto",
@@ -144,13 +146,15 @@ def sample(
 
     Args:
         distribution: a file that `learn`, `mix` or `convert` wrote.
-        out: the picture to write.
+        out: the picture to write, or with --cutout the folder.
         count: how many draws.
         prefix: words before the tokens, in place of the stored ones.
         suffix: words after them.
         scale: gamma, the distance from the mean; 1 is as learned.
         seed: of the first draw; the next ones have the seeds after it.
         batch: independent draws, antithetic pairs, or draws chosen to lie far apart.
+        cutout: a picture of its own for each draw, the object alone on transparency, for tools that make 3D of a
+            picture (docs/engines.md).
         backbone: mini, mvdream, mvdream15, sd15, sd21, a local folder or a checkpoint file.
         device: where to compute.
     """
@@ -158,14 +162,34 @@ def sample(
     from dreamdist3d.prompts.batches import draw_batch
     from dreamdist3d.prompts.looks.pictures import Sampling, check_picture, rescale_for, sample_pictures, write_sheet
 
-    check_picture(out)
+    if not cutout:
+        check_picture(out)
     source = load_distribution(distribution)
     model = _backbone_of(source, backbone, device)
     encoder = SoftPromptEncoder(model.tokenizer, model.text_encoder)
     draws = draw_batch(source, count, seed, batch, encoder, gamma=scale, prefix=prefix, suffix=suffix)
     sampling = Sampling(**{"rescale": rescale_for(model)} | given(settings))
+    if cutout:
+        _sample_cutouts(distribution, out, source, draws, model, sampling)
+        return
     write_sheet(out, sample_pictures(model, source, draws, sampling), draws, source, sampling)
     print(out)
+
+
+def _sample_cutouts(
+    path: Path, out: Path, source: "PromptSource", draws: "list[PromptDraw]", model: "Backbone", sampling: "Sampling"
+) -> None:
+    from dreamdist3d.prompts.looks.collection import check_collection, picture_names, write_collection
+    from dreamdist3d.prompts.looks.pictures import sample_pictures
+
+    names = picture_names(path.stem, draws)
+    check_collection(out, names)
+    origin = {"path": str(path.resolve()), "sha256": source.content_hash}
+    pictures = sample_pictures(model, source, draws, sampling)
+    notes = write_collection(out, pictures, draws, names, origin, model, sampling)
+    print(out)
+    for name, note in notes:
+        print(f"note: {name}: {note}", file=sys.stderr)
 
 
 def mix(

@@ -20,6 +20,14 @@ BackboneName = Annotated[
 ReferenceFolder = Annotated[
     Path | None, arg(help="a folder of reference images", metavar="FOLDER", help_behavior_hint="(default: none)")
 ]
+PictureFolder = Annotated[
+    Path | None,
+    arg(
+        help="what `sample --cutout` wrote, if the meshes were made of its pictures: found by their names, with draws",
+        metavar="FOLDER",
+        help_behavior_hint="(default: none)",
+    ),
+]
 
 
 def left_out(metavar: str, value: str) -> Any:

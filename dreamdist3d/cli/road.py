@@ -8,12 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg, create_mutex_group
 
 from dreamdist3d.choices import MeshFormat, PresetName, Renderer
-from dreamdist3d.cli.given import ConfigFile, LowVram, Overrides, ReferenceFolder, given, left_out, overridden
+from dreamdist3d.cli.given import (
+    ConfigFile,
+    LowVram,
+    Overrides,
+    PictureFolder,
+    ReferenceFolder,
+    given,
+    left_out,
+    overridden,
+)
 from dreamdist3d.errors import UserError
 
 if TYPE_CHECKING:
     from dreamdist3d.config import RunConfig
     from dreamdist3d.mesh.package import PackageSettings
+    from dreamdist3d.prompts.looks.collection import DrawnPicture
     from dreamdist3d.runs.assets import Failures
     from dreamdist3d.runs.one import Mode
 
@@ -86,6 +96,7 @@ def export(
     sources: Annotated[Positional[tuple[Path, ...]], arg(metavar="PATH [PATH ...]", help_behavior_hint="")],
     preset: Annotated[PresetName | None, left_out("{unity,unreal,godot,web}", "none, a plain mesh")] = None,
     out: Path = Path("assets"),
+    pictures: PictureFolder = None,
     options: Annotated[PackageOptions, arg(name="")] = PackageOptions(),
 ) -> None:
     """Make game assets of trained runs, or of glTF, OBJ and PLY files (docs/meshes.md).
@@ -98,11 +109,15 @@ def export(
         out: the folder for the assets, each in a folder of its own.
     """
     chosen = given(options)
-    if preset is None and chosen:
-        raise UserError(f"--{next(iter(chosen)).replace('_', '-')} needs --preset unity, unreal, godot or web.")
+    if preset is None and (chosen or pictures):
+        first = next(iter(chosen), "pictures").replace("_", "-")
+        raise UserError(f"--{first} needs --preset unity, unreal, godot or web.")
     from dreamdist3d.runs.assets import export_again_each, export_assets, sources_of
 
-    found = sources_of(sources)
+    known = _known_pictures(pictures)
+    found, left = sources_of(sources, known)
+    for path, reason in left:
+        print(f"skipped {path}: {reason}", file=sys.stderr)
     if not found:
         raise UserError("nothing to export: name at least one batch, folder of a run, or glTF, OBJ or PLY file.")
     if preset is None:
@@ -110,7 +125,7 @@ def export(
         for mesh in meshes:
             print(mesh)
     else:
-        assets, failed = export_assets(found, out, _package_settings(preset, chosen))
+        assets, failed = export_assets(found, out, _package_settings(preset, chosen), known)
         for asset in assets:
             print(asset.folder)
             for line in asset.record["not_followed"]:
@@ -118,6 +133,14 @@ def export(
             for warning in asset.record["warnings"]:
                 print(f"warning: {asset.folder}: {warning}", file=sys.stderr)
     _tell_failed(failed, len(found))
+
+
+def _known_pictures(folder: Path | None) -> "dict[str, DrawnPicture]":
+    if folder is None:
+        return {}
+    from dreamdist3d.prompts.looks.collection import open_collection
+
+    return open_collection(folder)
 
 
 def _tell_failed(failed: "Failures", count: int) -> None:
@@ -153,6 +176,7 @@ def evaluate(
     names: Annotated[tuple[str, ...], left_out("NAME [NAME ...]", "those of the folders")] = (),
     renderer: Renderer = "embree",
     cache: Annotated[Path | None, left_out("FOLDER", "features/ in the report's folder")] = None,
+    pictures: PictureFolder = None,
 ) -> None:
     """Score how different the assets of each set are, and how faithful; compare sets (docs/evaluation.md).
 
@@ -180,6 +204,7 @@ def evaluate(
         text=text,
         renderer=renderer,
         cache=cache,
+        pictures=pictures,
     )
     for line in left_out_lines(report):
         print(line, file=sys.stderr)

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from dreamdist3d.backbones.catalogue import CATALOGUE
+from dreamdist3d.backbones.licences import licence_note
 from dreamdist3d.config import load_config
 from dreamdist3d.lift import Field, load_field, render_silhouettes
 from dreamdist3d.mesh import Silhouettes
@@ -69,12 +69,3 @@ def _origin(run: Run, threshold: float) -> dict[str, Any]:
         "backbone": {**backbone, "licence": licence_note(backbone["name"], backbone["source"])},
         "density_threshold": threshold,
     }
-
-
-def licence_note(name: str, source: str) -> str:
-    """What is known of the terms that come with a backbone's weights."""
-    if name == "mini":
-        return "Apache-2.0"
-    if name in CATALOGUE:
-        return f"{CATALOGUE[name].licence}: it restricts uses; read it where the weights come from ({source})"
-    return f"that of the weights in {source}, which dreamdist3d does not know"

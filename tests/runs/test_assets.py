@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dreamdist3d.backbones.licences import licence_note
 from dreamdist3d.config import load_config
 from dreamdist3d.errors import Stopped, UserError
 from dreamdist3d.mesh import MeshSettings
@@ -16,7 +17,6 @@ from dreamdist3d.runs import assets as assets_module
 from dreamdist3d.runs.assets import export_again_each, export_assets, folder_names, sources_of
 from dreamdist3d.runs.one import run_once
 from dreamdist3d.runs.run import mesh_settings, package_settings
-from dreamdist3d.runs.source import licence_note
 from dreamdist3d.runs.trial import Trial
 
 ROOT = Path(__file__).parents[2]
@@ -80,7 +80,7 @@ def test_one_that_fails_leaves_the_others_alone(run: Trial, tmp_path: Path):
 def test_a_folder_of_meshes_is_its_meshes(tmp_path: Path):
     for name in ("b.GLB", "a.obj", "._a.obj", "a.mtl"):
         (tmp_path / name).touch()
-    assert sources_of([tmp_path]) == [tmp_path / "a.obj", tmp_path / "b.GLB"]
+    assert sources_of([tmp_path]) == ([tmp_path / "a.obj", tmp_path / "b.GLB"], [])
 
 
 def test_no_two_assets_share_a_folder(tmp_path: Path):
@@ -133,7 +133,7 @@ def test_whatever_a_file_raises_the_others_are_made(tmp_path: Path, monkeypatch:
             raise MemoryError
         return source
 
-    monkeypatch.setattr(assets_module, "_source", lambda path: path.stem)
+    monkeypatch.setattr(assets_module, "_source", lambda path, of: path.stem)
     monkeypatch.setattr(assets_module, "export_asset", export)
     made, failed = export_assets([tmp_path / f"{name}.glb" for name in "abcde"], tmp_path / "out", SMALL)
     assert made == ["a", "c", "e"] and [path.stem for path, _ in failed] == ["b", "d"]
@@ -141,7 +141,7 @@ def test_whatever_a_file_raises_the_others_are_made(tmp_path: Path, monkeypatch:
 
 
 def test_a_stop_ends_the_whole_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stopped(path: Path) -> None:
+    def stopped(path: Path, of: object) -> None:
         raise Stopped("stopped")
 
     monkeypatch.setattr(assets_module, "_source", stopped)
@@ -156,10 +156,10 @@ def test_a_batch_and_all_that_lies_in_it_are_its_runs(tmp_path: Path) -> None:
     for name in ("batch.json", "manifest.csv", "000-a/run.json", "001-b/run.json"):
         (batch / name).touch()
     runs = [batch / "000-a", batch / "001-b"]
-    assert sources_of([batch]) == sources_of(sorted(batch.iterdir())) == runs
-    assert sources_of([batch / "logs"]) == []
+    assert sources_of([batch]) == sources_of(sorted(batch.iterdir())) == (runs, [])
+    assert sources_of([batch / "logs"]) == ([], [])
     elsewhere = tmp_path / "x.glb"
-    assert sources_of([elsewhere, batch / "001-b"]) == [elsewhere, runs[1]]
+    assert sources_of([elsewhere, batch / "001-b"]) == ([elsewhere, runs[1]], [])
 
 
 def test_runs_are_exported_again_each_alone(run: Trial, tmp_path: Path) -> None:
