@@ -42,3 +42,14 @@ MeshFormat = Literal["glb", "obj", "ply", "usdz"]
 
 Renderer = Literal["embree", "pytorch3d"]
 """What meshes are rendered with."""
+
+BaselineMethod = Literal[
+    "textual-inversion",
+    "textual-inversion-noise",
+    "textual-inversion-each",
+    "dreambooth",
+    "dreambooth-lora",
+    "custom-diffusion",
+    "words",
+]
+"""What distributions are compared with; `each` is one inversion for each reference, `words` plain captions."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from tyro.conf import FlagCreatePairsOff
 from tyro.extras import SubcommandApp
 
+from dreamdist3d.cli.baselines import baseline
 from dreamdist3d.cli.distributions import convert, inspect, learn, mix, sample
 from dreamdist3d.cli.many import batch, status
 from dreamdist3d.cli.miniature import mini
@@ -19,7 +20,7 @@ from dreamdist3d.cli.weights import backbones, doctor
 from dreamdist3d.errors import UserError, clipped, is_out_of_memory, one_line
 
 app = SubcommandApp()
-for _command in (learn, sample, mix, inspect, convert, launch, batch, status, export, evaluate, demo, doctor):
+for _command in (learn, sample, mix, inspect, convert, baseline, launch, batch, status, export, evaluate, demo, doctor):
     app.command(_command)
 app.command(backbones, name="backbones", help="Weights: what exists and is here; convert original checkpoints.")
 app.command(mini, name="mini", help="The miniature world: train its backbone, render reference images.")

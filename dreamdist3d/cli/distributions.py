@@ -292,5 +292,5 @@ def _backbone_of(source: "PromptSource", name: str | None, device: str) -> "Back
     from dreamdist3d.runs.prepare import resolve_device
 
     model = load_backbone(name or source.metadata.get("backbone", "mini"), resolve_device(device))
-    source.check_encoder(model)
+    source.check_model(model)
     return model

@@ -89,6 +89,18 @@ class SoftPromptEncoder:
             self._check_length(len(words), f"the text {text!r}")
         return self._run(prompts)
 
+    @torch.no_grad()
+    def word_vectors(self, text: str) -> Tensor:
+        """The looked-up embeddings [M, d] of a text's M tokens, float32: `encode` of them equals the text's own.
+
+        Raises:
+            UserError: there is no word in the text.
+        """
+        words = self._words(text)
+        if not words:
+            raise UserError(f"the text {text!r} holds no word: give at least one.")
+        return self._embedding.weight[torch.tensor(words, device=self.device)].detach().float()
+
     def vocabulary(self) -> tuple[Tensor, list[str]]:
         """The embeddings [V, d] of all words but the special marks, float32 on the CPU, and the words."""
         special = set(self._tokenizer.all_special_ids)

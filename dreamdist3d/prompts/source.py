@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from dreamdist3d.backbones import Fingerprinted, has_fingerprint, is_earlier, shortened
+from dreamdist3d.backbones import Backbone, Fingerprinted, has_fingerprint, is_earlier, shortened
 from dreamdist3d.errors import UserError
 from dreamdist3d.prompts.draw import PromptDraw
 from dreamdist3d.prompts.encoder import SoftPromptEncoder
@@ -16,6 +16,8 @@ from dreamdist3d.prompts.moments import Moments
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+MODEL = "model_sha256"  # in the metadata of prompts that mean something to one model alone: its `Backbone.identity`
 
 
 class PromptSource(ABC):
@@ -100,4 +102,19 @@ class PromptSource(ABC):
                 f"the distribution was learned with another text encoder ({learned}, {shortened(recorded)}; this one "
                 f"is {shortened(model.fingerprint)}{copies * is_earlier(recorded)}): use that backbone, or learn again "
                 "with this one."
+            )
+
+    def check_model(self, backbone: Backbone) -> None:
+        """`check_encoder`; and prompts that were made together with a changed UNet are refused by any other.
+
+        Raises:
+            UserError: the text encoder or the model is another.
+        """
+        self.check_encoder(backbone)
+        belongs = self.metadata.get(MODEL)
+        if belongs is not None and belongs != backbone.identity:
+            raise UserError(
+                f"the prompts belong to a changed model (weights {belongs[:12]}, {backbone.name} has "
+                f"{backbone.identity[:12]}): use {self.metadata.get('backbone', 'the backbone beside them')} "
+                "(system.backbone=, --backbone)."
             )

@@ -78,7 +78,7 @@ def prepare(run: Run, backbone: Backbone | None = None) -> Prepared | None:
             f"set it to a multiple of {backbone.n_views}."
         )
     if distribution is not None:
-        distribution.check_encoder(backbone)
+        distribution.check_model(backbone)
     if begun is not None:
         _check_backbone(trial, begun.backbone or {}, backbone)
     condition = encode_condition(processor, distribution, backbone, begun.draw if begun else None)

@@ -1,7 +1,7 @@
 """The state of unfinished learning on disk, and whether it belongs to the learning that is asked for."""
 
 import time
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,10 @@ import torch
 from dreamdist3d.backbones import Backbone, has_fingerprint
 from dreamdist3d.errors import UserError
 from dreamdist3d.files import write_atomic
-from dreamdist3d.prompts.learning.settings import LearnConfig
 
 SAVE_STEPS = 50
 SAVE_SECONDS = 30.0
+_SHARE = 20  # of the time between two states that writing one may take: those of whole models are gigabytes
 _FREE = ("steps",)  # step n depends on the seed and n alone, however many follow
 _WAY_OUT = "Start anew with --restart, or choose another --out."
 
@@ -24,28 +24,31 @@ class Checkpoint:
     def __init__(
         self,
         out: Path,
-        config: LearnConfig,
+        settings: Mapping[str, Any],  # plain values, `steps` among them
         references: str,  # content hash of the images
         backbone: Backbone,
     ) -> None:
         self.path = out.with_name(out.name + ".ckpt")
-        self._config, self._references, self._backbone = config, references, backbone
-        self._saved_at = time.monotonic()
+        self._settings, self._references, self._backbone = dict(settings), references, backbone
+        self._saved_at, self._took = time.monotonic(), 0.0
 
     def due(self, step: int) -> bool:
         """Whether a state after `step` steps is to be kept."""
-        return step % SAVE_STEPS == 0 or time.monotonic() - self._saved_at > SAVE_SECONDS
+        passed = time.monotonic() - self._saved_at
+        return (step % SAVE_STEPS == 0 or passed > SAVE_SECONDS) and passed > _SHARE * self._took
 
     def save(self, state: dict[str, Any]) -> None:
         """Atomically write a learner's state."""
+        began = time.monotonic()
         belongs = {
-            "config": asdict(self._config),
+            "config": self._settings,
             "references": self._references,
             "encoder": self._backbone.fingerprint,
             "model": self._backbone.identity,
         }
         write_atomic(self.path, lambda temporary: torch.save({**state, **belongs}, temporary))
         self._saved_at = time.monotonic()
+        self._took = self._saved_at - began
 
     def load(self) -> dict[str, Any] | None:
         """The kept state, or None if there is none.
@@ -62,8 +65,9 @@ class Checkpoint:
             raise UserError(f"{self.path} cannot be read ({type(error).__name__}). {_WAY_OUT}") from error
         if differing:
             raise UserError(f"{self.path} is of another learning: {', '.join(differing)} differ. {_WAY_OUT}")
-        if state["step"] > self._config.steps:
-            raise UserError(f"{self.path} is at step {state['step']}, beyond --steps {self._config.steps}. {_WAY_OUT}")
+        if state["step"] > self._settings["steps"]:
+            steps = self._settings["steps"]
+            raise UserError(f"{self.path} is at step {state['step']}, beyond --steps {steps}. {_WAY_OUT}")
         return state
 
     def remove(self) -> None:
@@ -75,7 +79,7 @@ class Checkpoint:
         kept = {"objective": "paper", **state["config"]}
         found = [
             f"{name} ({kept.get(name)!r})"
-            for name, ours in asdict(self._config).items()
+            for name, ours in self._settings.items()
             if name not in _FREE and kept.get(name) != ours
         ]
         if state["references"] != self._references:

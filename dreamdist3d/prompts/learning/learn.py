@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from dreamdist3d.backbones import Backbone
-from dreamdist3d.errors import Stopped, UserError
+from dreamdist3d.errors import UserError
 from dreamdist3d.files import ensure_folder
-from dreamdist3d.progress import bar
 from dreamdist3d.prompts.distribution import PromptDistribution
 from dreamdist3d.prompts.learning.checkpoint import Checkpoint
 from dreamdist3d.prompts.learning.coupling import LIMIT
 from dreamdist3d.prompts.learning.execution import DEFAULT_EXECUTION, Execution, prepared
 from dreamdist3d.prompts.learning.images import ReferenceImages, encode_references
 from dreamdist3d.prompts.learning.learner import Learner
+from dreamdist3d.prompts.learning.loop import run
 from dreamdist3d.prompts.learning.processes import Processes
 from dreamdist3d.prompts.learning.settings import LearnConfig, preset_for
 from dreamdist3d.stopping import StopSignal
@@ -48,13 +48,13 @@ def learn(
     """
     out = Path(out)
     processes = Processes.joined(backbone.device)
-    checkpoint = Checkpoint(out, config, references.content_hash, backbone)
+    checkpoint = Checkpoint(out, asdict(config), references.content_hash, backbone)
     state = processes.agree(lambda: _begin(out, checkpoint, restart))
     with StopSignal() as stop, prepared(backbone, execution):
         learner = Learner(backbone, encode_references(backbone, references.pixels), config, processes)
         if state is not None:
             learner.load_state(state)
-        _run(learner, checkpoint, config.steps, stop, processes)
+        run(learner, checkpoint, config.steps, stop, processes)
     distribution = _distribution(learner, backbone, references, config)
     processes.agree(lambda: _finish(distribution, out, checkpoint))
     return distribution
@@ -71,37 +71,6 @@ def _begin(out: Path, checkpoint: Checkpoint, restart: bool) -> dict[str, Any] |
 def _finish(distribution: PromptDistribution, out: Path, checkpoint: Checkpoint) -> None:
     distribution.save(out)
     checkpoint.remove()
-
-
-def _run(learner: Learner, checkpoint: Checkpoint, steps: int, stop: StopSignal, processes: Processes) -> None:
-    with bar("learning", steps, done=learner.step, shown=processes.leads) as progress:
-        while learner.step < steps:
-            # Asked of all, so that all stop at one step: the others would wait for the missing one.
-            if processes.any(stop.requested, learner.tokens.device):
-                _keep(learner, checkpoint, processes)
-                raise Stopped(
-                    f"learning stopped at step {learner.step} of {steps}, kept in {checkpoint.path}: "
-                    "the same command goes on from there."
-                )
-            progress.advance(f"loss {_advance(learner, checkpoint, processes):.4f}")
-            if checkpoint.due(learner.step):
-                _keep(learner, checkpoint, processes)
-
-
-def _advance(learner: Learner, checkpoint: Checkpoint, processes: Processes) -> float:
-    try:
-        return learner.advance()
-    except FloatingPointError as error:
-        _keep(learner, checkpoint, processes)
-        raise UserError(
-            f"the loss is not finite at step {learner.step} ({error}); {checkpoint.path} keeps the state before it. "
-            "Try a smaller --lr with --restart."
-        ) from error
-
-
-def _keep(learner: Learner, checkpoint: Checkpoint, processes: Processes) -> None:
-    if processes.leads:
-        checkpoint.save(learner.state())
 
 
 def _check_output(out: Path) -> None:

@@ -47,6 +47,11 @@ class Learner:
         self.tokens = tokens.to(backbone.device).requires_grad_()  # [K, M, d]
         self._optimizer = torch.optim.AdamW([self.tokens], lr=config.lr, weight_decay=0.0)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the tokens are."""
+        return self.tokens.device
+
     def advance(self) -> float:
         """One step; returns the loss before it.
 

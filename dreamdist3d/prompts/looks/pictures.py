@@ -75,28 +75,44 @@ def sample_pictures(
         Stopped: Ctrl-C or SIGTERM.
         UserError: a prompt is too long, or the distribution is of another text encoder.
     """
-    source.check_encoder(backbone)
+    source.check_model(backbone)
     encoder = SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder)
     negative = encoder.encode_text([sampling.negative]).hidden[0]
     text = embed_draws(source, draws, encoder)
-    noise = initial_noise(latent_shape(backbone), len(draws), sampling)
-    size = max(1, _PIXELS_AT_ONCE // backbone.image_size**2)
-    made = []
+    made: list[Tensor] = []
     with StopSignal() as stop, bar("sampling", len(draws)) as progress:
-        for part, start in zip(text.split(size), noise.split(size), strict=True):
+        for part in text.split(at_once(backbone)):
             if stop.requested:
                 raise Stopped("sampling stopped: nothing is written.")
-            pictures = sample_images(
-                backbone, part, negative, start, sampling.guidance, sampling.steps, rescale=sampling.rescale
-            )
-            made.append(pictures.float().cpu())
+            made.append(sample_prompts(backbone, part, negative, sampling, first=sum(map(len, made))))
             progress.advance(steps=len(part))
     return torch.cat(made)
 
 
-def initial_noise(shape: Sequence[int], count: int, sampling: Sampling) -> Tensor:
-    """[count, c, h, w]: unit Gaussian, `matched` or `fresh`."""
-    indices = [0] * count if sampling.noise == "matched" else range(count)
+def at_once(backbone: Backbone) -> int:
+    """How many pictures go through the UNet in one call."""
+    return max(1, _PIXELS_AT_ONCE // backbone.image_size**2)
+
+
+@torch.no_grad()
+def sample_prompts(
+    backbone: Backbone,
+    text: Tensor,  # [B, L, D]
+    negative: Tensor,  # [L, D]
+    sampling: Sampling,
+    first: int = 0,
+) -> Tensor:
+    """Pictures number `first` and following, one of each encoded prompt: [B, 3, S, S] in [0, 1], float32 on the CPU."""
+    noise = initial_noise(latent_shape(backbone), len(text), sampling, first)
+    pictures = sample_images(
+        backbone, text, negative, noise, sampling.guidance, sampling.steps, rescale=sampling.rescale
+    )
+    return pictures.float().cpu()
+
+
+def initial_noise(shape: Sequence[int], count: int, sampling: Sampling, first: int = 0) -> Tensor:
+    """[count, c, h, w]: unit Gaussian of pictures number `first` and following, `matched` or `fresh`."""
+    indices = [0] * count if sampling.noise == "matched" else range(first, first + count)
     return torch.stack([torch.randn(*shape, generator=generator_for(sampling.noise_seed, "noise", i)) for i in indices])
 
 
@@ -143,7 +159,7 @@ def picture_grid(pictures: Tensor, labels: Sequence[str], cell: int = 128) -> Im
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
     for index, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
         left, top = _GAP + index % columns * width, _GAP + index // columns * height
-        sheet.paste(_image(picture).resize((side, side), Image.Resampling.LANCZOS), (left, top))
+        sheet.paste(as_image(picture).resize((side, side), Image.Resampling.LANCZOS), (left, top))
         draw.text((left + side / 2, top + side + 3), label, (110, 112, 116), font, anchor="ma")
     return sheet
 
@@ -160,5 +176,6 @@ def label_of(draw: PromptDraw) -> str:
     return f"{name}{' twin' if draw.antithetic else ''}"
 
 
-def _image(picture: Tensor) -> Image.Image:
+def as_image(picture: Tensor) -> Image.Image:
+    """[3, H, W] in [0, 1] in 8 bits."""
     return Image.fromarray(np.ascontiguousarray((picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()))
