@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from dreamdist3d.backbones.adapted import AdapterKind
 from dreamdist3d.baselines.settings import BaselineConfig
 from dreamdist3d.prompts import PromptDistribution, SoftPromptEncoder
 
@@ -17,7 +18,7 @@ _PROJECTIONS = ("attn2.to_k.weight", "attn2.to_v.weight")
 class CustomDiffusion:
     """Cross-attention's key and value projections, and one token before the class's words."""
 
-    kind = "weights"
+    kind: AdapterKind = "weights"
 
     def __init__(self, backbone: "Backbone", config: BaselineConfig) -> None:
         self._backbone, self._config = backbone, config

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from dreamdist3d.backbones.adapted import lora_tensors
+from dreamdist3d.backbones.adapted import AdapterKind, lora_tensors
 from dreamdist3d.baselines.settings import BaselineConfig
 from dreamdist3d.prompts import PromptDistribution, SoftPromptEncoder
 from dreamdist3d.randomness import generator_for
@@ -22,7 +22,7 @@ _TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]  # as in diffusers' own script
 class DreamBooth:
     """All of the UNet but what reads cameras."""
 
-    kind = "weights"
+    kind: AdapterKind = "weights"
 
     def __init__(self, backbone: "Backbone", config: BaselineConfig) -> None:
         self._backbone, self._config = backbone, config
@@ -58,7 +58,7 @@ class DreamBooth:
 class DreamBoothLora(DreamBooth):
     """Low-rank factors beside the attention's projections (Hu et al., ICLR 2022), by peft."""
 
-    kind = "lora"
+    kind: AdapterKind = "lora"
 
     def tensors(self) -> dict[str, Tensor]:
         """The factors."""

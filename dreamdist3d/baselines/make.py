@@ -27,7 +27,11 @@ from dreamdist3d.stopping import StopSignal
 if TYPE_CHECKING:
     from dreamdist3d.backbones import Backbone
 
-_TUNERS = {"dreambooth": DreamBooth, "dreambooth-lora": DreamBoothLora, "custom-diffusion": CustomDiffusion}
+_TUNERS: dict[str, type[DreamBooth] | type[CustomDiffusion]] = {
+    "dreambooth": DreamBooth,
+    "dreambooth-lora": DreamBoothLora,
+    "custom-diffusion": CustomDiffusion,
+}
 
 
 @dataclass(frozen=True)
