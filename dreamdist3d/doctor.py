@@ -4,13 +4,15 @@ Nothing heavy is imported before its check, so that a missing or broken torch is
 """
 
 import platform
-import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, Literal
+
+from dreamdist3d.backbones.catalogue import CATALOGUE
+from dreamdist3d.licences import Terms, required_names, required_packages
 
 Section = Literal["system", "packages", "optional", "weights", "mini road"]
 
@@ -42,6 +44,19 @@ class Verdict:
 
     mini: Finding | None
     full: Finding | None
+
+
+def licences() -> dict[str, list[Terms]]:
+    """The terms of all that an asset can be made with, by where it comes from."""
+    from dreamdist3d.backbones.licences import weights_terms
+    from dreamdist3d.threestudio.licences import PARTS as OF_THREESTUDIO
+
+    weights = [weights_terms(name, weights.purpose) for name, weights in CATALOGUE.items()]
+    return {
+        "weights, each from where `dreamdist3d backbones list` says": [weights_terms("mini", "packaged"), *weights],
+        "threestudio, with --engine threestudio alone": [*OF_THREESTUDIO],
+        "packages that dreamdist3d itself requires": required_packages(),
+    }
 
 
 def examine() -> list[Finding]:
@@ -99,7 +114,7 @@ def _at(place: str) -> str:
 
 def _required() -> Iterator[Finding]:
     """The packages dreamdist3d declares; torch has its own finding."""
-    declared = [name for name in _declared() if name != "torch"]
+    declared = [name for name in required_names() if name != "torch"]
     missing = [name for name in declared if _version(name) is None]
     if missing:
         step = f"pip install {' '.join(missing)}"
@@ -177,15 +192,6 @@ def _imported(name: str) -> tuple[Any, str]:
         return import_module(name), ""
     except Exception as error:  # broken packages raise anything, from ImportError to OSError
         return None, _one_line(error)
-
-
-def _declared() -> list[str]:
-    """Names of the packages that dreamdist3d requires, without its extras."""
-    try:
-        requirements = metadata.requires("dreamdist3d") or []
-    except metadata.PackageNotFoundError:
-        return []
-    return [re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in requirements if "extra ==" not in line]
 
 
 def _version(name: str) -> str | None:

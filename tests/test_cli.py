@@ -280,6 +280,8 @@ def test_pictures_go_out_and_meshes_come_back_with_their_draws(
     record = json.loads((tmp_path / "assets" / names[1] / "asset.json").read_text())
     source = record["source"]
     assert record["name"] == source["picture"] == names[1] and source["draw"]["seed"] == 41
+    roles = [terms["role"] for terms in record["licences"]]
+    assert roles == ["is the asset", "made the picture", "learned the prompts"][: len(roles)] and len(roles) >= 2
     assert source["backbone"]["licence"] and (tmp_path / "assets" / names[1] / f"{names[1]}.glb").is_file()
     assert "--pictures needs --preset" in failure(main, "export", str(made), "--pictures", str(out))
     assert "no mesh in" in failure(main, "evaluate", str(out), "--pictures", str(out), "--out", str(report))

@@ -184,7 +184,8 @@ def _sample_cutouts(
 
     names = picture_names(path.stem, draws)
     check_collection(out, names)
-    origin = {"path": str(path.resolve()), "sha256": source.content_hash}
+    learned_with = source.metadata.get("backbone")
+    origin = {"path": str(path.resolve()), "sha256": source.content_hash, "learned_with": learned_with}
     pictures = sample_pictures(model, source, draws, sampling)
     notes = write_collection(out, pictures, draws, names, origin, model, sampling)
     print(out)

@@ -6,14 +6,28 @@ import json
 from pathlib import Path
 from typing import Any
 
+from dreamdist3d.backbones.licences import terms_of_run
 from dreamdist3d.eval import evaluate
 from dreamdist3d.eval.evaluate import require_undamaged
 from dreamdist3d.files import write_text
+from dreamdist3d.licences import listed
 from dreamdist3d.runs.manifest import Manifest
 from dreamdist3d.runs.plan import BatchPlan, PlannedRun
 from dreamdist3d.runs.trial import Trial
 
-_COLUMNS = ("asset", "state", "draw_seed", "antithetic", "seed", "gamma", "mesh", "preview", "triangles", "seconds")
+_COLUMNS = (
+    "asset",
+    "state",
+    "draw_seed",
+    "antithetic",
+    "seed",
+    "gamma",
+    "mesh",
+    "preview",
+    "triangles",
+    "seconds",
+    "licences",
+)
 
 
 def report_batch(folder: Path, plan: BatchPlan, references: Path | None) -> Path:
@@ -54,7 +68,13 @@ def _row(folder: Path, plan: BatchPlan, run: PlannedRun) -> dict[str, Any]:
         "preview": _relative(trial.save_folder / "front.png", folder),
         "triangles": _triangles(trial.mesh),
         "seconds": round(sum(manifest.timings.values()), 1),
+        "licences": listed(terms_of_run(*_weights(manifest))),
     }
+
+
+def _weights(manifest: Manifest) -> tuple[str | None, str | None]:
+    """What a run was lifted and its prompts were learned with; None for what its record does not tell."""
+    return (manifest.backbone or {}).get("name"), (manifest.distribution or {}).get("learned_with")
 
 
 def _relative(path: Path, folder: Path) -> str:

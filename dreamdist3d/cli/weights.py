@@ -69,11 +69,17 @@ def backbones_convert(
     print(convert_checkpoint(source, out, half, views, prediction))
 
 
-def doctor() -> None:
+def doctor(licences: bool = False) -> None:
     """Look at this machine: what is installed, which weights are here, which roads can be walked.
 
     Ends with 0 if the miniature road can be walked, else with 1.
+
+    Args:
+        licences: show the terms of weights, engines and packages instead, as assets' records name them.
     """
+    if licences:
+        _show_licences()
+        return
     from itertools import groupby
 
     from rich.console import Console
@@ -93,6 +99,24 @@ def doctor() -> None:
         console.print(f"[bold]{road}[/]: {escape(said)}")
     if result.mini:
         raise SystemExit(1)
+
+
+def _show_licences() -> None:
+    from importlib.util import find_spec
+
+    from rich.console import Console
+    from rich.markup import escape
+
+    from dreamdist3d.doctor import licences
+
+    console = Console(highlight=False, soft_wrap=True)
+    for place, parts in licences().items():
+        console.print(f"[bold]{escape(place)}[/]")
+        for terms in parts:
+            color = {"non-commercial": "red", "copyleft": "yellow", "uses": "yellow"}.get(terms.limit, "none")
+            here = " [installed]" if terms.package and terms.role and find_spec(terms.package) else ""
+            role = f" - {terms.role}" if terms.role else ""
+            console.print(f"  [{color}]{escape(str(terms))}[/]{escape(role + here)}")
 
 
 def _size(gigabytes: float) -> str:

@@ -116,7 +116,10 @@ def folder_names(sources: Sequence[Path]) -> list[str]:
 
 def _source(path: Path, picture: DrawnPicture | None) -> AssetSource:
     source = run_source(path) if path.is_dir() else file_source(path)
-    return source if picture is None else replace(source, name=picture.name, origin={**source.origin, **picture.origin})
+    if picture is None:
+        return source
+    licences = (*source.licences, *picture.licences)
+    return replace(source, name=picture.name, origin={**source.origin, **picture.origin}, licences=licences)
 
 
 class _Steps:

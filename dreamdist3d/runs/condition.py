@@ -105,7 +105,11 @@ def encode_condition(
     if recorded_draw is not None:
         PromptDraw.from_dict(recorded_draw, moments)
     paths = [str(Path(name).resolve()) for name in processor.files]
-    source = {"path": paths[0] if len(paths) == 1 else paths, "sha256": distribution.content_hash}
+    source = {
+        "path": paths[0] if len(paths) == 1 else paths,
+        "sha256": distribution.content_hash,
+        "learned_with": distribution.metadata.get("backbone"),
+    }
     text_views = encode_views(distribution, draw, encoder, words) if words else None
     return Condition(draw.embed(moments), negative, text_views, draw.to_dict(moments), source)
 

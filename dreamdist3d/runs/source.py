@@ -5,8 +5,9 @@ from typing import Any
 
 import torch
 
-from dreamdist3d.backbones.licences import licence_note
+from dreamdist3d.backbones.licences import licence_note, terms_of_run
 from dreamdist3d.config import load_config
+from dreamdist3d.licences import Terms
 from dreamdist3d.lift import Field, load_field, render_silhouettes
 from dreamdist3d.mesh import Silhouettes
 from dreamdist3d.mesh.extract import extract_surface
@@ -52,7 +53,12 @@ def field_source(field: Field, run: Run) -> AssetSource:
         with torch.no_grad(), summed:
             return colors(points, normals)
 
-    return AssetSource(run.trial.folder.name, surface, color_at, _origin(run, surface.metadata["threshold"]))
+    origin = _origin(run, surface.metadata["threshold"])
+    return AssetSource(run.trial.folder.name, surface, color_at, origin, licences=tuple(_licences(origin)))
+
+
+def _licences(origin: dict[str, Any]) -> list[Terms]:
+    return terms_of_run(origin["backbone"]["name"], (origin["distribution"] or {}).get("learned_with"))
 
 
 def _origin(run: Run, threshold: float) -> dict[str, Any]:

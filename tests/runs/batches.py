@@ -106,7 +106,8 @@ def is_whole(folder: Path, count: int) -> None:
         assert manifest.state == "done", manifest
         assert manifest.draw["seed"] == run.draw_seed and manifest.draw["omega_sha256"]
         assert trial.mesh.read_bytes()[:4] == b"glTF"
-    assert len((folder / "manifest.csv").read_text().splitlines()) == count + 1
+    table = (folder / "manifest.csv").read_text().splitlines()
+    assert len(table) == count + 1 and ",licences" in table[0] and all("weights " in row for row in table[1:])
     assert (folder / "report" / "report.html").is_file()
 
 

@@ -61,6 +61,8 @@ def test_a_preset_in_the_configuration_ends_the_run_with_a_package(run: Trial, t
     assert source["kind"] == "run" and source["draw"] == manifest.draw and source["path"] == str(run.folder)
     assert source["distribution"]["sha256"] == PromptDistribution.load(tiny_distribution).content_hash
     assert source["backbone"]["sha256"] == manifest.backbone["sha256"] and "licence" in source["backbone"]
+    lifted = {"part": f"weights {manifest.backbone['name']}", "licence": "not known to dreamdist3d", "limit": "unknown"}
+    assert record["licences"][0] == lifted | {"role": "lifted the asset"}
 
 
 def test_one_that_fails_leaves_the_others_alone(run: Trial, tmp_path: Path):

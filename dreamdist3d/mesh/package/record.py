@@ -35,6 +35,7 @@ def asset_record(
         "bounds": [vertices.min(axis=0).tolist(), vertices.max(axis=0).tolist()],
         "height_m": float(np.ptp(vertices[:, 1])),
         "source": dict(source.origin),
+        "licences": [terms.to_dict() for terms in source.licences],
         "levels": [
             {"name": level.name, "triangles": len(level.faces), "vertices": len(level.vertices)}
             for level in package.levels

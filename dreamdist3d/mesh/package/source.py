@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import trimesh
 
+from dreamdist3d.licences import Terms
 from dreamdist3d.mesh.axes import to_world
 from dreamdist3d.mesh.colors import color_vertices
 from dreamdist3d.mesh.nearest import nearest_on
@@ -36,6 +37,7 @@ class AssetSource:
             materials what is cut out or lets light through. None of a field, which is smooth and opaque.
         metres: the length of one unit of the surface.
         not_followed: what of a file could not be followed, one line each.
+        licences: of what it was made with.
     """
 
     name: str
@@ -45,6 +47,7 @@ class AssetSource:
     parts: Sequence[Painted] = ()
     metres: float = 1.0
     not_followed: tuple[str, ...] = ()
+    licences: tuple[Terms, ...] = ()
 
     def painted(self, max_triangles: int) -> trimesh.Trimesh:
         """The surface within a triangle budget, with sRGB vertex colours."""
@@ -96,9 +99,9 @@ def file_source(path: Path) -> AssetSource:
     notes = file.not_followed
     if lost := surface.metadata["without_area"]:
         notes = (*notes, f"{counted(lost, 'triangle')} without area left out.")
-    return AssetSource(
-        path.stem, surface, mesh_colors(parts), {"kind": "file", "path": str(path)}, parts, metres, notes
-    )
+    terms = Terms(f"mesh {path.name}", "not known to dreamdist3d", "unknown", "is the asset")
+    origin = {"kind": "file", "path": str(path)}
+    return AssetSource(path.stem, surface, mesh_colors(parts), origin, parts, metres, notes, (terms,))
 
 
 def _turned(normals: np.ndarray | None) -> np.ndarray | None:

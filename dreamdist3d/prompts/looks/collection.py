@@ -13,10 +13,11 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from dreamdist3d.backbones import Backbone
-from dreamdist3d.backbones.licences import licence_note
+from dreamdist3d.backbones.licences import licence_note, terms_of_run, weights_terms
 from dreamdist3d.discovery import MESHES, files_below
 from dreamdist3d.errors import UserError
 from dreamdist3d.files import ensure_folder, read_json, safe_name, write_atomic, write_json
+from dreamdist3d.licences import Terms
 from dreamdist3d.prompts.draw import PromptDraw
 from dreamdist3d.prompts.looks.cutouts import NotPlain, cut_out
 from dreamdist3d.prompts.looks.pictures import Sampling
@@ -39,6 +40,12 @@ class DrawnPicture:
     def origin(self) -> dict[str, Any]:
         """As the records of assets say it."""
         return {"picture": self.name, **{key: vars(self)[key] for key in ("draw", "distribution", "backbone")}}
+
+    @property
+    def licences(self) -> tuple[Terms, ...]:
+        """Of the weights that made the picture, and of those that its prompt was learned with."""
+        found = (weights_terms(str(self.backbone.get("name")), "made the picture"),)
+        return (*found, *terms_of_run(None, self.distribution.get("learned_with")))
 
 
 def check_collection(out: Path, names: Sequence[str]) -> None:
