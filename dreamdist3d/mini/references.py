@@ -29,11 +29,12 @@ def write_references(folder: Path, family: str, count: int = 20, seed: int = 0) 
     rng = np.random.default_rng(seed)
     colors = [str(name) for name in rng.permutation(COLOR_NAMES)]
     for index in range(count):
-        picture = _picture(family, colors[index % len(colors)], rng)
+        picture = picture_of(family, colors[index % len(colors)], rng)
         write_atomic(folder / f"{family}-{index:02d}.png", picture.save)
 
 
-def _picture(family: str, color: str, rng: np.random.Generator) -> Image.Image:
+def picture_of(family: str, color: str, rng: np.random.Generator) -> Image.Image:
+    """One object of a family and main colour on white, shaped, lit and looked at as `rng` has it."""
     spec = build(family, rng, color)
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     cameras = sample_cameras(MINI_CAMERAS, 1, generator).at([0])

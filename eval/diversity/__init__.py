@@ -3,6 +3,7 @@
 from dreamdist3d.eval.diversity.chamfer import chamfer_distances
 from dreamdist3d.eval.diversity.color import hue_divergence, hue_entropy, hue_histograms
 from dreamdist3d.eval.diversity.extent import extent_spread, extents
+from dreamdist3d.eval.diversity.labels import inception_quality, inception_variance
 from dreamdist3d.eval.diversity.lpips import lpips_distances
 from dreamdist3d.eval.diversity.neighbours import Neighbours, near_duplicates, nearest_neighbours
 from dreamdist3d.eval.diversity.silhouette import silhouette_distances
@@ -24,6 +25,8 @@ __all__ = [
     "hue_divergence",
     "hue_entropy",
     "hue_histograms",
+    "inception_quality",
+    "inception_variance",
     "lpips_distances",
     "matched_view_similarity",
     "mean_pairwise_similarity",

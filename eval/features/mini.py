@@ -61,6 +61,8 @@ class MiniClip:
         self._model = _load(CLIPModel, self._path)
         self._normalise = _Normalise(self._path, self._model.config.vision_config.image_size)
         self.model_id, self.resize = _model_id(self.name, self._path), self._normalise.resize
+        # What cosines are multiplied by before a softmax over texts, as learned.
+        self.scale = float(self._model.logit_scale.exp())
 
     def encode(self, images: Tensor | Sequence[Tensor]) -> Tensor:
         """[N, 3, H, W], or N pictures [3, H, W] of any sizes, in [0, 1] -> [N, D] unit vectors."""

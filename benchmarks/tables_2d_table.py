@@ -1,0 +1,89 @@
+"""The cells of `tables_2d.py` in tables: means over families and seeds, and every cell in a CSV file."""
+
+import csv
+import io
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dreamdist3d.eval.statistics import AssetMean, jackknife_mean
+from dreamdist3d.files import write_text
+from tables_2d_scores import COLUMNS
+
+_ABOUT = ("concept", "method", "references", "setting", "value", "seed", "pictures", "steps")
+_NOISES = {"fresh": "a noise of its own for every draw", "matched": "one noise for all draws"}
+_ORDER = ("coupled", "paper", "paper-diagonal", "textual-inversion", "textual-inversion-noise",
+          "textual-inversion-each", "dreambooth", "dreambooth-lora", "custom-diffusion", "words")  # fmt: skip
+
+
+def write_tables(out: Path) -> None:
+    """Print a table for each study and kind of noise; write `cells.csv`."""
+    cells = [json.loads(path.read_text()) for path in sorted((out / "cells").glob("*/scores.json"))]
+    write_csv(out / "cells.csv", cells)
+    plain = [cell for cell in cells if cell["references"] == 20 and not cell["setting"]]
+    families = sorted({cell["concept"] for cell in plain if "+" not in cell["concept"] and cell["concept"] != "red"})
+    print(f"\n{', '.join(families)}; seeds {sorted({cell['seed'] for cell in plain})}; {counts(plain)}")
+    for noise, title in _NOISES.items():
+        print_table(title, groups(plain, noise, lambda c: c["method"] if c["concept"] in families else None))
+    if any(cell["concept"] not in families for cell in plain):
+        print_table("granularity", groups(plain, "fresh", lambda c: f"{c['concept']}, {c['method']}"))
+    few = [cell for cell in cells if not cell["setting"] and cell["concept"] == families[0]]
+    if len({cell["references"] for cell in few}) > 1:
+        print_table("few references", groups(few, "fresh", lambda c: f"{c['method']}, {c['references']} references"))
+    settings = [cell for cell in cells if cell["setting"]]
+    for noise, title in _NOISES.items():
+        print_table(
+            f"settings, {title}", groups(settings, noise, lambda c: f"{c['method']}, {c['setting']} {c['value']:g}")
+        )
+
+
+def counts(cells: Iterable[dict[str, Any]]) -> str:
+    """How large the cells are."""
+    found = {(cell["pictures"], cell["steps"]) for cell in cells}
+    return "; ".join(f"{p} pictures a cell, {s or 'preset'} steps of learning" for p, s in sorted(found, key=str))
+
+
+def write_csv(path: Path, cells: Sequence[dict[str, Any]]) -> None:
+    """A line for each cell and kind of noise."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*_ABOUT, "noise", *COLUMNS], lineterminator="\n")
+    writer.writeheader()
+    for cell in cells:
+        for noise, row in cell["scores"].items():
+            writer.writerow({key: cell[key] for key in _ABOUT} | {"noise": noise} | row)
+    write_text(path, text.getvalue())
+
+
+def groups(cells: Iterable[dict[str, Any]], noise: str, key: Any) -> dict[str, list[dict[str, float]]]:
+    """The scores of cells, by what `key` says of them; None leaves a cell out."""
+    found: dict[str, list[dict[str, float]]] = defaultdict(list)
+    for cell in cells:
+        if (name := key(cell)) is not None and noise in cell["scores"]:
+            found[name].append(cell["scores"][noise])
+    return dict(sorted(found.items(), key=lambda item: (_ORDER.index(item[0]) if item[0] in _ORDER else 99, item[0])))
+
+
+def print_table(title: str, rows: dict[str, list[dict[str, float]]]) -> None:
+    """Markdown: means over cells, ± half of a 95 % t interval over them where there are three or more."""
+    if not rows:
+        return
+    columns = [name for name in COLUMNS if any(name in one for many in rows.values() for one in many)]
+    print(f"\n| {title} | cells | {' | '.join(COLUMNS[name] for name in columns)} |")
+    print("|" + "---|" * (len(columns) + 2))
+    for name, many in rows.items():
+        cells = [shown([one[column] for one in many if column in one]) for column in columns]
+        print(f"| {name} | {len(many)} | {' | '.join(cells)} |")
+
+
+def shown(values: Sequence[float]) -> str:
+    """0.512 ± 0.034."""
+    if not values:
+        return ""
+    estimate = jackknife_mean(AssetMean(torch.tensor(values, dtype=torch.float64)))
+    if estimate.high is None:
+        return f"{estimate.value:.2f}"
+    return f"{estimate.value:.2f} ± {estimate.high - estimate.value:.2f}"
