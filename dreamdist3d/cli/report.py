@@ -3,12 +3,15 @@
 import csv
 import io
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from dreamdist3d.backbones.licences import terms_of_run
 from dreamdist3d.eval import evaluate
-from dreamdist3d.eval.evaluate import require_undamaged
+from dreamdist3d.eval.evaluate import judges_by_name, require_undamaged
+from dreamdist3d.eval.features.catalogue import fitting_features
 from dreamdist3d.files import write_text
 from dreamdist3d.licences import listed
 from dreamdist3d.runs.manifest import Manifest
@@ -30,8 +33,28 @@ _COLUMNS = (
 )
 
 
-def report_batch(folder: Path, plan: BatchPlan, references: Path | None) -> Path:
+def judges_of_batch(backbone: str, features: Sequence[str] | None) -> list[str]:
+    """The names of the judges that are to score a batch: those asked for, else those that fit its backbone.
+
+    Says on stderr where the ones that fit cannot be had.
+
+    Raises:
+        UserError: an unknown name, or weights that are asked for and missing.
+    """
+    if features is not None:
+        judges_by_name(features)
+        return list(features)
+    fitting, warning = fitting_features(backbone)
+    if warning:
+        print(f"warning: {warning}", file=sys.stderr)
+    return fitting
+
+
+def report_batch(folder: Path, plan: BatchPlan, references: Path | None, features: Sequence[str]) -> Path:
     """Score a batch, write `report/` and `manifest.csv` into its folder.
+
+    Args:
+        features: names of the judges.
 
     Returns:
         The report, an HTML file.
@@ -40,7 +63,8 @@ def report_batch(folder: Path, plan: BatchPlan, references: Path | None) -> Path
         UserError: nothing can be scored, a mesh cannot be read (the others are scored all the same), or the files
             cannot be written.
     """
-    scored = evaluate([folder], references, folder / "report")
+    encoders, extras = judges_by_name(features)
+    scored = evaluate([folder], references, folder / "report", encoders=encoders, extras=extras)
     scores = _scores(scored)
     rows = [_row(folder, plan, run) | scores.get(run.name, {}) for run in plan.runs]
     columns = [*_COLUMNS, *sorted({key for row in rows for key in row} - set(_COLUMNS))]

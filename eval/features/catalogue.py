@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from dreamdist3d.backbones.adapted import is_adapted, read_adapted
 from dreamdist3d.errors import UserError
+from dreamdist3d.eval.features import clip, timm_vit
 from dreamdist3d.eval.features.clip import ClipEncoder, ClipModel
 from dreamdist3d.eval.features.encoder import ImageEncoder
 from dreamdist3d.eval.features.mini import MiniClip, MiniDino
@@ -25,6 +27,43 @@ PUBLISHED: dict[str, TimmModel | ClipModel] = {
         ClipModel("clip_vitl14", "CLIP ViT-L/14", "ViT-L-14", "timm/vit_large_patch14_clip_224.openai"),
     )
 }
+
+USUAL = ("dino_vits16", "clip_vitb32")
+"""The judges that papers compare with."""
+
+
+def fitting_features(backbone: str) -> tuple[list[str], str | None]:
+    """The judges that fit what a backbone makes, and what to tell the user where they cannot be had.
+
+    The packaged ones have seen the miniature's objects and nothing else, so that they are its own; of everything else
+    the published ones are asked, from the hub's cache or downloaded.
+
+    Args:
+        backbone: as `load_backbone` takes it.
+
+    Raises:
+        UserError: a changed backbone's record is damaged.
+    """
+    if is_adapted(Path(backbone)):
+        backbone = read_adapted(Path(backbone)).base
+    if backbone == MINI:
+        return [MINI], None
+    if found := [key for key in USUAL if _can_be_had(key)]:
+        lacking = [key for key in USUAL if key not in found]
+        return found, f"the weights of {lacking[0]} cannot be had: scored without it." if lacking else None
+    return [MINI], (
+        f"the weights of {' and '.join(USUAL)} cannot be had: the batch is scored by the miniature's judges, which "
+        f"have seen its renders and nothing else, so that their numbers say little of {backbone}'s assets. Where the "
+        f"network reaches, or with {USUAL[0]}=PATH {USUAL[1]}=PATH: dreamdist3d evaluate FOLDER --features ..."
+    )
+
+
+def _can_be_had(key: str) -> bool:
+    model = PUBLISHED[key]
+    try:
+        return (timm_vit.weights_of(model) if isinstance(model, TimmModel) else clip.weights_of(model)).is_file()
+    except UserError:
+        return False
 
 
 def load_encoders(names: Sequence[str]) -> list[ImageEncoder]:

@@ -50,7 +50,7 @@ class ClipEncoder:
     def __init__(self, model: ClipModel, checkpoint: Path | None = None) -> None:
         import open_clip
 
-        path = _weights(model, checkpoint)
+        path = weights_of(model, checkpoint)
         self._model = _load(model, path).to(best_device())
         config = open_clip.transform.PreprocessCfg(**self._model.visual.preprocess_cfg)
         self._transform = open_clip.transform.image_transform_v2(config, is_train=False)
@@ -81,7 +81,12 @@ class ClipEncoder:
         return self._model.encode_image(inputs.to(self._device))
 
 
-def _weights(model: ClipModel, checkpoint: Path | None) -> Path:
+def weights_of(model: ClipModel, checkpoint: Path | None = None) -> Path:
+    """The file of a model's weights: the one that is named, the hub's cache's, else a download.
+
+    Raises:
+        UserError: it cannot be had.
+    """
     if checkpoint is not None:
         return local_checkpoint(checkpoint, FILE, model.name)
     return hub_file(

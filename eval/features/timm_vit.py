@@ -53,7 +53,7 @@ class TimmEncoder:
     def __init__(self, model: TimmModel, checkpoint: Path | None = None) -> None:
         import timm
 
-        path = _weights(model, checkpoint)
+        path = weights_of(model, checkpoint)
         self._model = _load(model, path).to(best_device())
         config = timm.data.resolve_model_data_config(self._model) | dict(model.preprocess)
         self._transform = timm.data.create_transform(**config, is_training=False)
@@ -72,7 +72,12 @@ class TimmEncoder:
         return self._model(inputs.to(next(self._model.parameters()).device))
 
 
-def _weights(model: TimmModel, checkpoint: Path | None) -> Path:
+def weights_of(model: TimmModel, checkpoint: Path | None = None) -> Path:
+    """The file of a model's weights: the one that is named, the hub's cache's, else a download.
+
+    Raises:
+        UserError: it cannot be had.
+    """
     if checkpoint is not None:
         return local_checkpoint(checkpoint, FILE, model.name)
     return hub_file(

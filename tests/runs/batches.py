@@ -30,7 +30,7 @@ class Batch:
         self.folder, self.runs, self.aside = folder, runs, (aside or folder.parent) / f"{folder.name}-tested"
         self.aside.mkdir()
         self.arguments = [
-            *("batch", "--config", "dreamdist3d/mini.yaml"),
+            *("batch", "--config", "dreamdist3d/mini.yaml", "--features", "mini"),
             *("--runs", str(runs), "--out", str(folder), "--workers", "2", *options, *overrides),
         ]
 

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("in_the_checkout", "small_pictures")
 
 def words(folder: Path, runs: int, *more: str) -> list[str]:
     """`dreamdist3d batch` in interpreters of their own."""
-    command = [sys.executable, "-m", "dreamdist3d", "batch", "--config", "dreamdist3d/mini.yaml"]
+    command = [sys.executable, "-m", "dreamdist3d", "batch", "--config", "dreamdist3d/mini.yaml", "--features", "mini"]
     return [*command, "--runs", str(runs), "--out", str(folder), *more]
 
 

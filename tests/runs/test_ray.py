@@ -64,7 +64,7 @@ def start(folder: Path, overrides: list[str], address: str | None, runs: int, to
     def work() -> int:
         os.chdir(ROOT)
         options = ("--config", "dreamdist3d/mini.yaml", "--runs", str(runs), "--out", str(folder), "--executor", "ray")
-        return main(["batch", *options, *overrides])
+        return main(["batch", "--features", "mini", *options, *overrides])
 
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment |= token | {"PYTHONPATH": str(ROOT)} | ({"RAY_ADDRESS": address} if address else {})
