@@ -83,7 +83,7 @@ def main(kills: int = 10, seed: int = 0) -> None:
 def stub_the_lift() -> None:
     """Put a counting loop in the place of weights, lift and mesh, and forks in that of new interpreters."""
     walk.lift_together, walk._PHASES = lift_together, (("test", show), ("export", export))
-    worker.open_backbone, worker.prepare = lambda system: SimpleNamespace(device="cpu"), prepare
+    worker.open_models, worker.prepare = lambda system: SimpleNamespace(device="cpu"), prepare
     batch._Workers._spawn = lambda workers, place: Forked(
         lambda: worker.main(workers.folder, workers.options.retries), workers._log(place)
     )
@@ -400,7 +400,7 @@ def no_memory() -> int:
             resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
     def command(place: Place) -> None:
-        worker.open_backbone = starved
+        worker.open_models = starved
         place.command()
 
     def test(place: Place) -> bool:

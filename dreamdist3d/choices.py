@@ -34,6 +34,12 @@ GuidanceKind = Literal["x0", "sds"]
 
 Device = Literal["auto", "cpu", "cuda"]
 
+EngineName = Literal["native", "threestudio", "trellis"]
+"""What makes a 3D asset of a draw: this package, or another program."""
+
+TrellisAppearance = Literal["mesh", "gaussians"]
+"""Where TRELLIS's colours come from: its mesh decoder, or a texture that its own code bakes from its gaussians."""
+
 PresetName = Literal["unity", "unreal", "godot", "web"]
 """Whose conventions a packaged asset follows."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from dreamdist3d.choices import CompositionKind, Device, MeshFormat, Precision, PresetName
+from dreamdist3d.choices import CompositionKind, Device, EngineName, MeshFormat, Precision, PresetName
 from dreamdist3d.errors import UserError, clipped, shown
 from dreamdist3d.guidance.config import GuidanceConfig
 from dreamdist3d.lift.config import (
@@ -21,6 +21,7 @@ from dreamdist3d.lift.config import (
     OptimizerConfig,
     RendererConfig,
 )
+from dreamdist3d.trellis.config import TrellisConfig
 from dreamdist3d.typed import accepts, annotation_of, build, demand, unknown_key
 from dreamdist3d.yamls import parse_yaml, resolved
 
@@ -68,12 +69,15 @@ class PromptProcessorConfig:
 
 @dataclass(frozen=True)
 class SystemConfig:
-    """The parts of a run; `backbone` is mini, mvdream, mvdream15, sd15, sd21, a local folder or a checkpoint file.
+    """The parts of a run; `engine` makes the asset: native is this package, and `trellis` has a section of its own.
+
+    `backbone` is mini, mvdream, mvdream15, sd15, sd21, a local folder or a checkpoint file.
 
     `precision` is the UNet's: auto is bf16 or fp16 on a GPU, fp32 on the CPU. `low_vram` trades time for
     memory, `compile` a slow first step for faster ones.
     """
 
+    engine: EngineName = "native"
     backbone: str = "mini"
     device: Device = "auto"
     precision: Precision = "auto"
@@ -86,6 +90,7 @@ class SystemConfig:
     guidance: GuidanceConfig = field(default_factory=GuidanceConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    trellis: TrellisConfig = field(default_factory=TrellisConfig)
 
 
 @dataclass(frozen=True)

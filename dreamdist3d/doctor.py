@@ -50,11 +50,13 @@ def licences() -> dict[str, list[Terms]]:
     """The terms of all that an asset can be made with, by where it comes from."""
     from dreamdist3d.backbones.licences import weights_terms
     from dreamdist3d.threestudio.licences import PARTS as OF_THREESTUDIO
+    from dreamdist3d.trellis.licences import PARTS as OF_TRELLIS
 
     weights = [weights_terms(name, weights.purpose) for name, weights in CATALOGUE.items()]
     return {
         "weights, each from where `dreamdist3d backbones list` says": [weights_terms("mini", "packaged"), *weights],
         "threestudio, with --engine threestudio alone": [*OF_THREESTUDIO],
+        "TRELLIS, with --engine trellis alone": [*OF_TRELLIS],
         "packages that dreamdist3d itself requires": required_packages(),
     }
 

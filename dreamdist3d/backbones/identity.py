@@ -103,6 +103,15 @@ def identity_of(fingerprint: str, vae: Any, unet: Any, scheduler: Any) -> str:
     return digest.hexdigest()
 
 
+def weights_hash(models: Mapping[str, Any]) -> str:
+    """Hex SHA-256 of all weights of several networks, by their names, rounded to float16."""
+    digest = hashlib.sha256()
+    for name, model in sorted(models.items()):
+        digest.update(name.encode())
+        _add_weights(digest, model.state_dict())
+    return digest.hexdigest()
+
+
 def _text_weights(text_encoder: Any) -> dict[str, Tensor]:
     # transformers 4 keeps a `text_model.` that transformers 5 dropped, and older versions also the positions.
     weights = {name: value for name, value in text_encoder.state_dict().items() if "position_ids" not in name}

@@ -16,6 +16,7 @@ from dreamdist3d.cli.many import batch, status
 from dreamdist3d.cli.miniature import mini
 from dreamdist3d.cli.road import demo, evaluate, export, launch
 from dreamdist3d.cli.threestudio import threestudio
+from dreamdist3d.cli.trellis import trellis
 from dreamdist3d.cli.weights import backbones, doctor
 from dreamdist3d.errors import UserError, clipped, is_out_of_memory, one_line
 
@@ -24,6 +25,7 @@ for _command in (learn, sample, mix, inspect, convert, baseline, launch, batch, 
     app.command(_command)
 app.command(backbones, name="backbones", help="Weights: what exists and is here; convert original checkpoints.")
 app.command(mini, name="mini", help="The miniature world: train its backbone, render reference images.")
+app.command(trellis, name="trellis", help="The checkout of TRELLIS that system.engine=trellis uses.")
 app.command(threestudio, name="threestudio", help="The extension for threestudio: install it, take it out again.")
 
 

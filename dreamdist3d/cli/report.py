@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dreamdist3d.backbones.licences import terms_of_run
 from dreamdist3d.eval import evaluate
 from dreamdist3d.eval.evaluate import judges_by_name, require_undamaged
 from dreamdist3d.eval.features.catalogue import fitting_features
 from dreamdist3d.files import write_text
 from dreamdist3d.licences import listed
+from dreamdist3d.runs.engines import licences_of
 from dreamdist3d.runs.manifest import Manifest
 from dreamdist3d.runs.plan import BatchPlan, PlannedRun
 from dreamdist3d.runs.trial import Trial
@@ -92,13 +92,8 @@ def _row(folder: Path, plan: BatchPlan, run: PlannedRun) -> dict[str, Any]:
         "preview": _relative(trial.save_folder / "front.png", folder),
         "triangles": _triangles(trial.mesh),
         "seconds": round(sum(manifest.timings.values()), 1),
-        "licences": listed(terms_of_run(*_weights(manifest))),
+        "licences": listed(licences_of(manifest)),
     }
-
-
-def _weights(manifest: Manifest) -> tuple[str | None, str | None]:
-    """What a run was lifted and its prompts were learned with; None for what its record does not tell."""
-    return (manifest.backbone or {}).get("name"), (manifest.distribution or {}).get("learned_with")
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -3,11 +3,11 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg, create_mutex_group
 
-from dreamdist3d.choices import MeshFormat, PresetName, Renderer
+from dreamdist3d.choices import EngineName, MeshFormat, PresetName, Renderer
 from dreamdist3d.cli.given import (
     ConfigFile,
     LowVram,
@@ -37,7 +37,7 @@ def launch(
     test: Annotated[bool, _MODE] = False,
     export: Annotated[bool, _MODE] = False,
     low_vram: LowVram = False,
-    engine: Literal["native", "threestudio"] = "native",
+    engine: Annotated[EngineName | None, left_out("{native,threestudio,trellis}", "system.engine")] = None,
 ) -> None:
     """One run: a draw of a distribution, or a plain prompt, lifted to a 3D asset.
 
@@ -45,13 +45,15 @@ def launch(
         train: the whole road, from the last checkpoint if there is one (the default).
         test: render the views of a trained run again.
         export: extract the mesh of a trained run again.
-        engine: native is this package; threestudio is the checkout in $THREESTUDIO_HOME (docs/threestudio.md).
+        engine: native is this package; threestudio is the checkout in $THREESTUDIO_HOME (docs/threestudio.md); trellis
+            is TRELLIS (docs/engines.md).
     """
     from dreamdist3d.config import load_config
 
-    settings = load_config(config, overridden(overrides, low_vram))
+    chosen = () if engine is None else (f"system.engine={engine}",)
+    settings = load_config(config, [*overridden(overrides, low_vram), *chosen])
     mode: Mode = "test" if test else "export" if export else "train"
-    if engine == "threestudio":
+    if settings.system.engine == "threestudio":
         print(_through_threestudio(settings, mode))
         return
     from dreamdist3d.runs.one import run_once

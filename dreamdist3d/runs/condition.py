@@ -104,14 +104,19 @@ def encode_condition(
     moments = distribution.moments_for(draw, encoder)
     if recorded_draw is not None:
         PromptDraw.from_dict(recorded_draw, moments)
+    source = origin_of(processor, distribution)
+    text_views = encode_views(distribution, draw, encoder, words) if words else None
+    return Condition(draw.embed(moments), negative, text_views, draw.to_dict(moments), source)
+
+
+def origin_of(processor: PromptProcessorConfig, distribution: PromptSource) -> dict[str, Any]:
+    """What a run's record says of its distribution."""
     paths = [str(Path(name).resolve()) for name in processor.files]
-    source = {
+    return {
         "path": paths[0] if len(paths) == 1 else paths,
         "sha256": distribution.content_hash,
         "learned_with": distribution.metadata.get("backbone"),
     }
-    text_views = encode_views(distribution, draw, encoder, words) if words else None
-    return Condition(draw.embed(moments), negative, text_views, draw.to_dict(moments), source)
 
 
 def encode_negative(encoder: SoftPromptEncoder, texts: Sequence[str]) -> Tensor:

@@ -6,10 +6,12 @@ from typing import Literal
 from dreamdist3d.config import RunConfig, load_config
 from dreamdist3d.errors import UserError
 from dreamdist3d.lift import load_field
-from dreamdist3d.runs.prepare import prepare, resolve_device
+from dreamdist3d.runs import trellis
+from dreamdist3d.runs.engines import prepare, walk
+from dreamdist3d.runs.prepare import resolve_device
 from dreamdist3d.runs.run import Run, located
 from dreamdist3d.runs.trial import Trial
-from dreamdist3d.runs.walk import export_mesh, walk, write_views
+from dreamdist3d.runs.walk import export_mesh, write_views
 
 Mode = Literal["train", "test", "export"]
 
@@ -28,6 +30,8 @@ def run_once(config: RunConfig, mode: Mode = "train") -> Trial:
     run = located(config)
     if mode == "train":
         _train(run)
+    elif config.system.engine == "trellis":
+        trellis.finish_again(run, mode)
     else:
         _finish_again(run, device, mode)
     return run.trial

@@ -15,8 +15,8 @@ from dreamdist3d.files import read_json, safe_name, write_json
 from dreamdist3d.prompts import SoftPromptEncoder
 from dreamdist3d.prompts.batches import draw_batch
 from dreamdist3d.runs.condition import check_words, open_distribution
+from dreamdist3d.runs.engines import check_engine, prompt_encoder
 from dreamdist3d.runs.manifest import Manifest
-from dreamdist3d.runs.prepare import open_backbone
 from dreamdist3d.runs.run import Run, mesh_settings, package_settings
 from dreamdist3d.runs.trial import Trial
 from dreamdist3d.typed import build, demand
@@ -147,7 +147,9 @@ def plan_batch(config: RunConfig, count: int, draws: Batching = "independent") -
     package_settings(config.export)
     processor = config.system.prompt_processor
     source = open_distribution(processor)
-    check_words(processor, config.system.backbone)
+    check_engine(config.system)
+    if config.system.engine == "native":
+        check_words(processor, config.system.backbone)
     if source is None:
         runs = [PlannedRun(_name(i, processor, config.seed + i), config.seed + i) for i in range(count)]
         return BatchPlan(draws, None, _plain(config), runs)
@@ -214,10 +216,7 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _encoder(config: RunConfig, draws: Batching) -> SoftPromptEncoder | None:
-    if draws != "spread":
-        return None
-    backbone = open_backbone(config.system)
-    return SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder)
+    return prompt_encoder(config.system) if draws == "spread" else None
 
 
 def _name(number: int, processor: PromptProcessorConfig, seed: int | None, antithetic: bool = False) -> str:

@@ -13,6 +13,7 @@ from dreamdist3d.mesh import Silhouettes
 from dreamdist3d.mesh.extract import extract_surface
 from dreamdist3d.mesh.package import AssetSource
 from dreamdist3d.mesh.texture import field_colors
+from dreamdist3d.runs import trellis
 from dreamdist3d.runs.manifest import Manifest
 from dreamdist3d.runs.prepare import resolve_device
 from dreamdist3d.runs.run import Run
@@ -28,6 +29,8 @@ def run_source(folder: Path) -> AssetSource:
     trial = Trial(folder)
     trial.require_trained()
     run = Run.of(trial, load_config(str(trial.parsed_config)))
+    if run.config.system.engine == "trellis":
+        return trellis.run_source(run)
     device = resolve_device(run.config.system.device)
     manifest = trial.manifest()
     field = load_field(trial.last_checkpoint, run.config.lift(), device, manifest.identity if manifest else None)

@@ -18,15 +18,13 @@ from pathlib import Path
 import torch
 import tyro
 
-from dreamdist3d.backbones import Backbone
 from dreamdist3d.errors import Stopped, UserError, is_out_of_memory, one_line
+from dreamdist3d.runs.engines import Models, Ready, open_models, prepare, walk
 from dreamdist3d.runs.locks import Busy
 from dreamdist3d.runs.manifest import Manifest
 from dreamdist3d.runs.plan import BatchPlan, PlannedRun
-from dreamdist3d.runs.prepare import Prepared, open_backbone, prepare
 from dreamdist3d.runs.records import Records, is_open, sound_record
 from dreamdist3d.runs.trial import Trial
-from dreamdist3d.runs.walk import walk
 from dreamdist3d.stopping import StopSignal
 
 _ORPHAN_SECONDS = 1.0
@@ -37,7 +35,7 @@ _NO_ROOM = (
 
 @dataclass
 class Worker:
-    """Works off a batch in this process; the frozen backbone stays loaded from run to run.
+    """Works off a batch in this process; the models stay loaded from run to run.
 
     Args:
         folder: of the batch.
@@ -52,7 +50,7 @@ class Worker:
     def __post_init__(self) -> None:
         self.plan = BatchPlan.load(self.folder)
         self._records = Records(self.folder)
-        self._backbone: Backbone | None = None
+        self._models: Models | None = None
 
     def work_off(self, only: Sequence[str] | None = None) -> None:
         """Take runs until none is open; of those named `only`, if given.
@@ -124,18 +122,18 @@ class Worker:
         for run in runs:
             self._do([run])
 
-    def _prepared(self, run: PlannedRun) -> Prepared | None:
+    def _prepared(self, run: PlannedRun) -> Ready | None:
         """None for a run that cannot be begun, whose record says why; what no run can do without is raised."""
         try:
-            if self._backbone is None:
-                self._backbone = open_backbone(self.plan.run_config.system)
+            if self._models is None:
+                self._models = open_models(self.plan.run_config.system)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
             self._fail(run, UserError(_NO_ROOM))
             return None
         try:
-            return prepare(self.plan.run_of(self.folder, run), self._backbone)
+            return prepare(self.plan.run_of(self.folder, run), self._models)
         except UserError as error:  # the same the next time
             self._fail(run, error, for_good=True)
         except Exception as error:

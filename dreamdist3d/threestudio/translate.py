@@ -17,7 +17,14 @@ _EXPORTER = ("resolution", "smooth_voxels", "floater_fraction", "taubin_iteratio
 HONOURED = frozenset(
     {
         *("name", "tag", "exp_root_dir", "seed", "resume", "data", "trainer"),
-        *("system.backbone", "system.precision", "system.low_vram", "system.prompt_processor", "system.background"),
+        *(
+            "system.engine",
+            "system.backbone",
+            "system.precision",
+            "system.low_vram",
+            "system.prompt_processor",
+            "system.background",
+        ),
         *(f"system.geometry.{name}" for name in ("radius", "blob_scale", "blob_std")),
         "system.renderer.num_samples_per_ray",
         *(f"system.guidance.{name}" for name in ("kind", "guidance_scale", "recon_std_rescale", "clamp_x0")),

@@ -90,7 +90,8 @@ def test_a_run_leaves_everything_behind(config, base: str, tiny_distribution: Pa
     assert set(record["draw"]) == {"seed", "gamma", "covariance", "omega_sha256"}
     assert trial.folder.name == f"cats-{record['draw']['seed']}"
     distribution = PromptDistribution.load(tiny_distribution)
-    assert record["distribution"] == {"path": str(tiny_distribution), "sha256": distribution.content_hash}
+    origin = {"path": str(tiny_distribution), "sha256": distribution.content_hash}
+    assert record["distribution"] == origin | {"learned_with": distribution.metadata.get("backbone")}
     assert record["backbone"]["sha256"] == distribution.encoder_fingerprint
     assert set(record["timings"]) == {"lift", "test", "export"} and record["versions"]["torch"]
     assert trial.mesh.read_bytes()[:4] == b"glTF" and trial.last_checkpoint.is_file()

@@ -29,7 +29,7 @@ class Stub:
         self.loads = 0
         self.load = self.prepare = self.walk = lambda folder: None
 
-    def open_backbone(self, system) -> object:
+    def open_models(self, system) -> object:
         self.loads += 1
         self.load(None)
         return object()
@@ -54,7 +54,7 @@ class Stub:
 def stub(monkeypatch: pytest.MonkeyPatch) -> Stub:
     stub = Stub()
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(worker_module, "open_backbone", stub.open_backbone)
+    monkeypatch.setattr(worker_module, "open_models", stub.open_models)
     monkeypatch.setattr(worker_module, "prepare", stub.prepared)
     monkeypatch.setattr(worker_module, "walk", stub.walked_through)
     return stub

@@ -1,0 +1,1 @@
+from .trellis_text_to_3d import TrellisTextTo3DPipeline as TrellisTextTo3DPipeline

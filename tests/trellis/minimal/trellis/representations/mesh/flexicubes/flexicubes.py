@@ -1,0 +1,1 @@
+"""What is extracted here is a ball."""

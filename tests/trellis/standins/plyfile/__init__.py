@@ -1,0 +1,3 @@
+"""Stands in for plyfile, which TRELLIS imports for gaussians."""
+
+PlyData = PlyElement = object

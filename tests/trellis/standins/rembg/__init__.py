@@ -1,0 +1,1 @@
+"""Stands in for rembg, which TRELLIS imports for its pipelines of pictures."""
