@@ -59,3 +59,6 @@ BaselineMethod = Literal[
     "words",
 ]
 """What distributions are compared with; `each` is one inversion for each reference, `words` plain captions."""
+
+DatasetFormat = Literal["imagefolder", "webdataset"]
+"""How labelled pictures are kept: a folder for each class, or tar files of all classes mixed."""

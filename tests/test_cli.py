@@ -23,7 +23,7 @@ MINI, MVDREAM = "dreamdist3d/mini.yaml", "dreamdist3d/mvdream.yaml"
 
 
 _ROAD = ["learn", "sample", "mix", "inspect", "convert", "launch", "batch", "status", "export", "evaluate", "demo"]
-_GROUPS = ["baseline", "doctor", "backbones", "backbones list", "backbones convert", "mini", "mini train",
+_GROUPS = ["baseline", "dataset", "doctor", "backbones", "backbones list", "backbones convert", "mini", "mini train",
            "mini references", "threestudio", "threestudio install", "threestudio uninstall"]  # fmt: skip
 COMMANDS = _ROAD + _GROUPS
 

@@ -15,13 +15,15 @@ from dreamdist3d.cli.distributions import convert, inspect, learn, mix, sample
 from dreamdist3d.cli.many import batch, status
 from dreamdist3d.cli.miniature import mini
 from dreamdist3d.cli.road import demo, evaluate, export, launch
+from dreamdist3d.cli.synthetic import dataset
 from dreamdist3d.cli.threestudio import threestudio
 from dreamdist3d.cli.trellis import trellis
 from dreamdist3d.cli.weights import backbones, doctor
 from dreamdist3d.errors import UserError, clipped, is_out_of_memory, one_line
 
 app = SubcommandApp()
-for _command in (learn, sample, mix, inspect, convert, baseline, launch, batch, status, export, evaluate, demo, doctor):
+_ABOUT_PROMPTS = (learn, sample, mix, inspect, convert, baseline, dataset)
+for _command in (*_ABOUT_PROMPTS, launch, batch, status, export, evaluate, demo, doctor):
     app.command(_command)
 app.command(backbones, name="backbones", help="Weights: what exists and is here; convert original checkpoints.")
 app.command(mini, name="mini", help="The miniature world: train its backbone, render reference images.")

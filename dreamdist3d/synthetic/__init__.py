@@ -1,0 +1,5 @@
+"""Labelled pictures from prompt distributions, to train a classifier on (DreamDistribution, appendix E)."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
