@@ -1,0 +1,100 @@
+"""The parts of the 2D tables whose answer is known: concepts, words around what was learned, scores, intervals."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from dreamdist3d.prompts import PromptDistribution
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    """The benchmarks' modules by name."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    import dreambench_mini
+
+    import concepts
+    import tables_2d
+    import tables_2d_scores
+    import tables_2d_table
+
+    modules = (concepts, dreambench_mini, tables_2d, tables_2d_scores, tables_2d_table)
+    return SimpleNamespace(**{module.__name__: module for module in modules})
+
+
+def test_a_concept_shows_what_it_says(bench, tmp_path):
+    for name, count in (("mushroom+house", 6), ("red", 4)):
+        bench.concepts.write_concept(tmp_path / name, bench.concepts.concept_of(name), count, seed=0)
+    families = [path.stem.partition("-")[2] for path in sorted((tmp_path / "mushroom+house").glob("*.png"))]
+    assert sorted(families) == ["house"] * 3 + ["mushroom"] * 3
+    pictures = bench.concepts.pictures_in(tmp_path / "red", 64)
+    reddish = pictures[:, 0] > 1.6 * pictures[:, 1:].amax(dim=1)
+    assert (reddish.flatten(1).sum(dim=1) > 40).all()
+    assert bench.concepts.concept_of("red").texts[:2] == ["a red mushroom", "a red chair"]
+    assert (
+        bench.concepts.concept_of("mushroom").texts == ["a mushroom"]
+        and len(bench.concepts.first_references(tmp_path / "red", 3, 64)) == 3
+    )
+
+
+def test_scores_of_the_held_out_objects_themselves(bench, tmp_path):
+    concept = bench.concepts.concept_of("mushroom")
+    for kind, count, seed in (("references", 3, 0), ("held-out", 8, 1)):
+        bench.concepts.write_concept(tmp_path / kind, concept, count, seed)
+    pictures = bench.concepts.pictures_in(tmp_path / "held-out", 64)
+    found = bench.tables_2d_scores.scores(pictures, concept, tmp_path / "references", tmp_path / "held-out", 2)
+    assert (found["precision"], found["recall"], found["coverage"]) == (1, 1, 1)
+    assert "fid" not in found and "frechet" not in found  # too few pictures
+    clip, dino = bench.tables_2d_scores.judges()[:2]
+    first, second = dino.encode(pictures), dino.encode(bench.concepts.pictures_in(tmp_path / "references", 64)[:2])
+    assert found["dino_i"] == pytest.approx(float((first @ second.T).mean()), abs=1e-4)
+    texts = clip.encode(pictures) @ clip.encode_text(["a mushroom"])[0]
+    assert found["clip_t"] == pytest.approx(float(texts.mean()), abs=1e-4)
+    assert 0 <= found["iq"] <= found["iv"] <= 5.49 and 1 <= found["vendi"] <= 8
+
+
+def test_the_mean_of_all_cosines(bench):
+    first, second = (torch.nn.functional.normalize(torch.randn(n, 5), dim=1) for n in (4, 3))
+    assert bench.tables_2d_scores.mean_cosine(first, second) == pytest.approx(
+        float((first @ second.T).mean()), abs=1e-6
+    )
+
+
+def test_cells_of_a_study_have_names_of_their_own(bench):
+    options = bench.tables_2d.Options(seeds=(0, 1))
+    cells = [cell for study in bench.tables_2d.STUDIES for cell in bench.tables_2d.cells_of(study, options)]
+    different = set(cells)
+    assert len({cell.name for cell in different}) == len(different)
+    drawn = {cell.learned for cell in bench.tables_2d.cells_of("gamma", options)}
+    assert len(drawn) == 4 and all(not cell.setting for cell in drawn)  # two objectives, two seeds
+
+
+def test_means_and_intervals_of_a_table(bench, capsys):
+    assert bench.tables_2d_table.shown([0.5]) == "0.50" and bench.tables_2d_table.shown([]) == ""
+    assert bench.tables_2d_table.shown([1.0, 2.0, 3.0]) == "2.00 ± 2.48"  # t of two degrees of freedom
+    cells = [{"method": m, "scores": {"fresh": {"iv": v}}} for m, v in (("words", 1.0), ("coupled", 2.0))]
+    bench.tables_2d_table.print_table("x", bench.tables_2d_table.groups(cells, "fresh", lambda cell: cell["method"]))
+    assert capsys.readouterr().out.splitlines()[1:] == ["| x | cells | IV ↑ |", "|---|---|---|",
+                                                        "| coupled | 1 | 2.00 |", "| words | 1 | 1.00 |"]  # fmt: skip
+
+
+def test_a_prompts_words_stand_around_the_learned_ones(bench):
+    def learned(**values):
+        return PromptDistribution(torch.zeros(1, 1, 4), "low_rank", "fp16-x", **values)
+
+    rare = learned(prefix="a", suffix="mushroom")
+    assert bench.dreambench_mini.worded(rare, "", ", back view") == (None, "mushroom, back view")
+    assert bench.dreambench_mini.worded(rare, "a red", "") == ("a red", "mushroom")
+    assert bench.dreambench_mini.worded(learned(), "", "") == (None, None)
+    assert bench.dreambench_mini.worded(learned(metadata={"method": "words"}), "", "") == ("a", None)
+
+
+def test_a_subject_is_one_object_from_around_it(bench, tmp_path):
+    subject = bench.dreambench_mini.Subject(3)
+    bench.dreambench_mini.write_references(tmp_path / "mug", subject)
+    views = bench.concepts.pictures_in(tmp_path / "mug", 64)
+    assert subject.name == "03-mug" and len(views) == 5
+    found = bench.dreambench_mini.scores(subject, tmp_path / "mug", views[None].expand(10, -1, -1, -1, -1))
+    assert found["shape"] == 0 and found["color"] < 0.35
