@@ -26,6 +26,7 @@ METRICS: dict[str, Metric] = {
     "volume_spread": Metric("spread of volumes", "diversity", "higher"),
     "hue_entropy": Metric("hue entropy, bits", "diversity", "higher"),
     "hue_divergence": Metric("hue divergence, bits", "diversity", "higher"),
+    "iv": Metric("Inception variance (IV), nats", "diversity", "higher"),
     "lpips": Metric("LPIPS", "diversity", "higher"),
     "to_references": Metric("similarity to references", "fidelity", "higher"),
     "to_text": Metric("similarity to the text", "fidelity", "higher"),
@@ -34,6 +35,7 @@ METRICS: dict[str, Metric] = {
     "precision": Metric("precision", "fidelity", "higher"),
     "recall": Metric("recall", "fidelity", "higher"),
     "frechet": Metric("Frechet distance", "fidelity", "lower"),
+    "iq": Metric("Inception quality (IQ), nats", "fidelity", "lower"),
     "fid": Metric("FID", "fidelity", "lower"),
     "kid": Metric("KID", "fidelity", "lower"),
 }

@@ -1,7 +1,7 @@
 """How faithful the assets of a set are to the references or to a text, one measure a module."""
 
 from dreamdist3d.eval.fidelity.frechet import frechet_distance
-from dreamdist3d.eval.fidelity.inception import Kid, fid, kid
+from dreamdist3d.eval.fidelity.inception import Kid, fid, inception_answers, kid
 from dreamdist3d.eval.fidelity.manifold import Prdc, inside_balls, prdc
 from dreamdist3d.eval.fidelity.references import Fidelity, reference_similarity
 from dreamdist3d.eval.fidelity.text import text_similarity
@@ -12,6 +12,7 @@ __all__ = [
     "Prdc",
     "fid",
     "frechet_distance",
+    "inception_answers",
     "inside_balls",
     "kid",
     "prdc",

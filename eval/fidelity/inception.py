@@ -1,4 +1,4 @@
-"""FID and KID: distances between distributions of pictures on Inception's features."""
+"""Inception: FID and KID, distances between distributions of pictures on its features; and its answers."""
 
 from dataclasses import dataclass
 
@@ -76,21 +76,36 @@ def kid(
     return Kid(float(mean), float(std))
 
 
+@torch.no_grad()
+def inception_answers(
+    pictures: Tensor,  # [N, 3, H, W] in [0, 1]
+) -> Tensor:
+    """What Inception takes each picture for: probabilities [N, 1008], for `inception_quality` and `inception_variance`.
+
+    Raises:
+        UserError: torch-fidelity or the Inception weights are missing.
+    """
+    network = _inception("logits")
+    return torch.cat([network(_bytes(batch)).float().softmax(dim=1) for batch in pictures.split(_BATCH)])
+
+
 def _enough(references: Tensor, pictures: Tensor, fewest: int, name: str, reason: str) -> None:
     count = min(len(references), len(pictures))
     if count < fewest:
         raise UserError(f"no {name}: with {count} pictures {reason}; it needs {fewest} of each set.")
 
 
-def _inception() -> torch.nn.Module:
+def _inception(features: str = _FEATURES) -> torch.nn.Module:
     try:
         import torch_fidelity  # noqa: F401
     except ImportError:
-        raise UserError("FID and KID need torch-fidelity: pip install torch-fidelity, or leave them out.") from None
+        raise UserError(
+            "Inception's scores need torch-fidelity: pip install torch-fidelity, or leave them out."
+        ) from None
     from torchmetrics.image.fid import NoTrainInceptionV3
 
-    path = torch_hub_file(WEIGHTS, "FID and KID (Inception v3)", "leave them out")
-    return NoTrainInceptionV3("inception-v3-compat", [_FEATURES], str(path))
+    path = torch_hub_file(WEIGHTS, "FID, KID, IQ and IV (Inception v3)", "leave them out")
+    return NoTrainInceptionV3("inception-v3-compat", [features], str(path))
 
 
 def _bytes(images: Tensor) -> Tensor:

@@ -24,7 +24,9 @@ def test_without_the_package_or_the_weights_one_line_says_what_to_do(tmp_path, m
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    with pytest.raises(UserError, match=r"weights of FID and KID \(Inception v3\) are not on this machine.*6726825d"):
+    with pytest.raises(
+        UserError, match=r"weights of FID, KID, IQ and IV \(Inception v3\) are not on this machine.*6726825d"
+    ):
         kid(pictures(100), pictures(100), seed=0)
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
     with pytest.raises(UserError, match="pip install torch-fidelity"):
@@ -54,6 +56,17 @@ def test_scores_are_torchmetrics_on_the_pictures_as_bytes(monkeypatch):
     torch.random.set_rng_state(state)
 
 
+def test_answers_are_probabilities_of_the_pictures_as_bytes(monkeypatch):
+    def network(features):
+        assert features == "logits"
+        return lambda images: images.double().mean(dim=(2, 3)) / 10
+
+    monkeypatch.setattr(inception, "_inception", network)
+    images = pictures(40)
+    expected = ((images * 255).round().mean(dim=(2, 3)) / 10).softmax(dim=1)
+    assert torch.allclose(inception.inception_answers(images), expected, atol=1e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_the_real_network_loads_from_where_its_weights_lie(tmp_path, monkeypatch):
@@ -73,3 +86,5 @@ def test_the_real_network_loads_from_where_its_weights_lie(tmp_path, monkeypatch
     network = inception._inception()
     assert network(torch.zeros(1, 3, 8, 8, dtype=torch.uint8)).shape == (1, 2048)
     assert torch.equal(network.fc.weight, weights["fc.weight"])
+    answers = inception.inception_answers(torch.rand(2, 3, 16, 16))
+    assert answers.shape == (2, 1008) and torch.allclose(answers.sum(dim=1), torch.ones(2), atol=1e-4)
