@@ -57,6 +57,10 @@ def licences() -> dict[str, list[Terms]]:
         "weights, each from where `dreamdist3d backbones list` says": [weights_terms("mini", "packaged"), *weights],
         "threestudio, with --engine threestudio alone": [*OF_THREESTUDIO],
         "TRELLIS, with --engine trellis alone": [*OF_TRELLIS],
+        "ComfyUI, which the nodes of comfyui_ext are loaded by": [
+            Terms("ComfyUI", "GPL-3.0", "copyleft", "samples pictures; never imported or copied by dreamdist3d"),
+            Terms("comfyui_ext", "Apache-2.0", role="our nodes"),
+        ],
         "packages that dreamdist3d itself requires": required_packages(),
     }
 

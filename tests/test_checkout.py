@@ -10,20 +10,20 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_a_second_checkout_uses_its_own_code(tmp_path: Path):
-    for name in ("dreamdist3d", "eval", "configs", "threestudio_ext"):
+    for name in ("dreamdist3d", "eval", "configs", "threestudio_ext", "comfyui_ext"):
         keep_out = shutil.ignore_patterns("__pycache__", "weights")
         shutil.copytree(ROOT / name, tmp_path / name, ignore=keep_out)
     (tmp_path / "configs" / "mark.txt").write_text("second")
     code = (
         "from importlib import resources, util\n"
-        "for name in ('dreamdist3d', 'dreamdist3d.eval', 'dreamdist3d.threestudio_ext'):\n"
+        "for name in ('dreamdist3d', 'dreamdist3d.eval', 'dreamdist3d.threestudio_ext', 'dreamdist3d.comfyui_ext'):\n"
         "    print(next(iter(util.find_spec(name).submodule_search_locations or [util.find_spec(name).origin])))\n"
         "print(resources.files('dreamdist3d.configs').joinpath('mark.txt').read_text())"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     *files, mark = done.stdout.splitlines()
-    assert len(files) == 3 and all(Path(file).resolve().is_relative_to(tmp_path.resolve()) for file in files)
+    assert len(files) == 4 and all(Path(file).resolve().is_relative_to(tmp_path.resolve()) for file in files)
     assert mark == "second"
 
 

@@ -33,7 +33,8 @@ def reachable(room: str, arrows: dict[str, set[str]]) -> set[str]:
 
 def imports() -> Iterator[tuple[Path, str, str]]:
     """A file, its room, and a room that it imports, wherever in the file."""
-    for base, above in (("dreamdist3d", ""), ("eval", "eval"), ("threestudio_ext", "threestudio_ext")):
+    extensions = ("comfyui_ext", "threestudio_ext")
+    for base, above in (("dreamdist3d", ""), ("eval", "eval"), *((name, name) for name in extensions)):
         for path in (ROOT / base).rglob("*.py"):
             own = above or path.relative_to(ROOT / base).with_suffix("").parts[0]
             for node in ast.walk(ast.parse(path.read_text())):

@@ -11,6 +11,7 @@ from tyro.conf import FlagCreatePairsOff
 from tyro.extras import SubcommandApp
 
 from dreamdist3d.cli.baselines import baseline
+from dreamdist3d.cli.comfyui import comfyui
 from dreamdist3d.cli.distributions import convert, inspect, learn, mix, sample
 from dreamdist3d.cli.many import batch, status
 from dreamdist3d.cli.miniature import mini
@@ -27,6 +28,7 @@ for _command in (*_ABOUT_PROMPTS, launch, batch, status, export, evaluate, demo,
     app.command(_command)
 app.command(backbones, name="backbones", help="Weights: what exists and is here; convert original checkpoints.")
 app.command(mini, name="mini", help="The miniature world: train its backbone, render reference images.")
+app.command(comfyui, name="comfyui", help="The nodes for ComfyUI: install them, take them out again.")
 app.command(trellis, name="trellis", help="The checkout of TRELLIS that system.engine=trellis uses.")
 app.command(threestudio, name="threestudio", help="The extension for threestudio: install it, take it out again.")
 
