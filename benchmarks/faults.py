@@ -82,7 +82,7 @@ def main(kills: int = 10, seed: int = 0) -> None:
 
 def stub_the_lift() -> None:
     """Put a counting loop in the place of weights, lift and mesh, and forks in that of new interpreters."""
-    walk.lift_together, walk._PHASES = lift_together, (("test", show), ("export", export))
+    walk.lift_assets, walk._PHASES = lift_assets, (("test", show), ("export", export))
     worker.open_models, worker.prepare = lambda system: SimpleNamespace(device="cpu"), prepare
     batch._Workers._spawn = lambda workers, place: Forked(
         lambda: worker.main(workers.folder, workers.options.retries), workers._log(place)
@@ -102,19 +102,19 @@ def prepare(run: Run, backbone: Any) -> Prepared | None:
         max_steps=STEPS,
         timings=dict(recorded.timings),
     )
-    return Prepared(run, SimpleNamespace(backbone=backbone), manifest)
+    return Prepared(run, backbone, SimpleNamespace(), manifest)
 
 
-def lift_together(config: Any, lifts: Sequence[Any], together: Any, device: str) -> list[Any]:
+def lift_assets(config: Any, backbone: Any, assets: Sequence[Any]) -> list[Any]:
     """Count to STEPS, with a checkpoint after each step."""
-    (lift,) = lifts
+    (lift,) = assets
     step = read_checkpoint(lift.resume)["step"] if lift.resume else 0
     with stopping.StopSignal() as stop:
         while step < STEPS:
             time.sleep(STEP_SECONDS)
             step += 1
             state = dict.fromkeys(("field", "occupancy", "optimizer"), {}) | {"step": step, "seed": lift.seed}
-            write_checkpoint(state | {"weights": torch.zeros(500)}, lift.checkpoint)
+            write_checkpoint(state | {"weights": torch.zeros(500)}, lift.pulled_by(None).checkpoint)
             lift.on_step(step)
             if stop.requested and step < STEPS:
                 raise Stopped(f"stopped at step {step}")

@@ -32,6 +32,15 @@ Prediction = Literal["epsilon", "v_prediction"]
 GuidanceKind = Literal["x0", "sds"]
 """How renders are pulled: to the reconstructed x0 (MVDream), or along the plain gradient (DreamFusion)."""
 
+LiftKind = Literal["distill", "views"]
+"""The way from a draw to a field: score distillation, or sampled views first and a field that fits them."""
+
+CutKind = Literal["auto", "plain", "rembg"]
+"""How backgrounds are removed: by their one colour, by a network, or by it where there is no one colour."""
+
+StepNoise = Literal["fresh", "fixed"]
+"""What renders are noised with in each step of a distillation: its own noise, or the same for a side of the asset."""
+
 Device = Literal["auto", "cpu", "cuda"]
 
 EngineName = Literal["native", "threestudio", "trellis"]

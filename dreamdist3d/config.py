@@ -21,6 +21,7 @@ from dreamdist3d.lift.config import (
     OptimizerConfig,
     RendererConfig,
 )
+from dreamdist3d.roads.config import LiftChoice
 from dreamdist3d.trellis.config import TrellisConfig
 from dreamdist3d.typed import accepts, annotation_of, build, demand, unknown_key
 from dreamdist3d.yamls import parse_yaml, resolved
@@ -83,6 +84,7 @@ class SystemConfig:
     precision: Precision = "auto"
     low_vram: bool = False
     compile: bool = False
+    lift: LiftChoice = field(default_factory=LiftChoice)
     geometry: GeometryConfig = field(default_factory=GeometryConfig)
     renderer: RendererConfig = field(default_factory=RendererConfig)
     background: BackgroundConfig = field(default_factory=BackgroundConfig)
@@ -95,7 +97,7 @@ class SystemConfig:
 
 @dataclass(frozen=True)
 class TrainerConfig:
-    """How long the lift runs, and how often, in steps, it keeps a checkpoint and writes scalars."""
+    """How many steps a distillation has, and how often, in steps, any lift keeps a checkpoint and writes scalars."""
 
     max_steps: int = 10_000
     checkpoint_every: int = 500
@@ -146,16 +148,18 @@ class RunConfig:
         self.lift()  # checks what holds between sections
 
     def lift(self) -> LiftConfig:
-        """The sections that the lift is made of."""
+        """The sections that the chosen lift is made of."""
         system = self.system
-        return LiftConfig(
-            **asdict(self.trainer),
-            data=self.data,
-            geometry=system.geometry,
-            renderer=system.renderer,
-            background=system.background,
-            loss=system.loss,
-            optimizer=system.optimizer,
+        return system.lift.applied(
+            LiftConfig(
+                **asdict(self.trainer),
+                data=self.data,
+                geometry=system.geometry,
+                renderer=system.renderer,
+                background=system.background,
+                loss=system.loss,
+                optimizer=system.optimizer,
+            )
         )
 
 

@@ -89,6 +89,7 @@ def tiny_run(tiny_backbone: Path) -> list[str]:
     return [
         f"system.backbone={tiny_backbone}",
         "system.device=cpu",
+        "system.lift.kind=distill",
         "system.prompt_processor.negative_prompt=",
         "system.geometry.levels=[4,8]",
         "system.geometry.level_start=[0,0]",

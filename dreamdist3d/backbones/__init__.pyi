@@ -21,4 +21,4 @@ from .joint_attention import (
 )
 from .load import load_backbone as load_backbone
 from .precision import resolve_precision as resolve_precision, set_precision as set_precision
-from .sampling import latent_shape as latent_shape, sample_images as sample_images
+from .sampling import denoise as denoise, latent_shape as latent_shape, sample_images as sample_images

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dreamdist3d.choices import GuidanceKind
+from dreamdist3d.choices import GuidanceKind, StepNoise
 from dreamdist3d.typed import demand
 
 
@@ -21,6 +21,8 @@ class GuidanceConfig:
         background_tolerance: with `clamp_x0`, pixels of x0 this near (share of the full range) to the colour
             of its own border are given the render's background colour. Strong guidance tints backgrounds, and
             a field can follow a tint only by filling with fog. 0 leaves x0 as it is.
+        noise: "fresh" in every step, or "fixed": one for each side of the asset, the same in all steps.
+        target_steps: of kind x0, DDIM steps to the x0 that renders are pulled to; each costs an evaluation.
     """
 
     kind: GuidanceKind = "x0"
@@ -31,11 +33,14 @@ class GuidanceConfig:
     anneal_until: float = 0.8
     clamp_x0: bool = False
     background_tolerance: float = 0.0
+    noise: StepNoise = "fresh"
+    target_steps: int = 1
 
     def __post_init__(self) -> None:
         demand(0 <= self.guidance_scale < 10_000, "guidance_scale", self.guidance_scale, "from 0 to below 10000")
         for name in ("recon_std_rescale", "background_tolerance"):
             demand(0 <= getattr(self, name) <= 1, name, getattr(self, name), "from 0 to 1")
+        demand(1 <= self.target_steps <= 100, "target_steps", self.target_steps, "from 1 to 100")
         demand(0 < self.anneal_until <= 1, "anneal_until", self.anneal_until, "a share of the run above 0 and up to 1")
         for name in ("max_timestep", "min_timestep"):
             levels = getattr(self, name)

@@ -1,57 +1,28 @@
 """The optimisation of fields under a guidance: one, or several in step; logged, checkpointed, resumable."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dreamdist3d.errors import Stopped, UserError
+from dreamdist3d.errors import UserError
 from dreamdist3d.lift.cameras import Cameras
-from dreamdist3d.lift.checkpoints import LAST
 from dreamdist3d.lift.config import LiftConfig
 from dreamdist3d.lift.field import Field
-from dreamdist3d.lift.renders import Renders
+from dreamdist3d.lift.members import Lift, Member, in_step
+from dreamdist3d.lift.renders import Guidance, Renders
 from dreamdist3d.lift.state import LiftState
-from dreamdist3d.progress import bar
-from dreamdist3d.stopping import StopSignal
 
-Guidance = Callable[[Tensor, Cameras, float, torch.Generator, Tensor], Tensor]
+Judge = Callable[[Tensor, Cameras, float, torch.Generator, Tensor], Tensor]
 Together = Callable[[Sequence[Any], Sequence[Renders]], Sequence[Tensor]]
-
-
-@dataclass(frozen=True)
-class Lift:
-    """One of several lifts in step.
-
-    Args:
-        guidance: of this asset, as `together` takes it.
-        folder: of the trial; gets `ckpts/last.ckpt` and tensorboard scalars in `tb_logs/`.
-        seed: step n draws all its randomness from (seed, n): a resumed run equals an uninterrupted one.
-        resume: a checkpoint to go on from.
-        on_step: told the number of finished steps after each.
-        identity: what it is lifted from, by name (such as the draw): kept in checkpoints, and checked in `resume`.
-    """
-
-    guidance: Any
-    folder: Path
-    seed: int
-    resume: Path | None = None
-    on_step: Callable[[int], None] = lambda step: None
-    identity: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def checkpoint(self) -> Path:
-        """Where the asset's state is kept."""
-        return self.folder / "ckpts" / LAST
 
 
 def lift(
     config: LiftConfig,
-    guidance: Guidance,
+    guidance: Judge,
     folder: Path,
     seed: int,
     device: str = "cpu",
@@ -77,13 +48,18 @@ def lift(
     return outcome
 
 
+def together(guidances: Sequence[Guidance], renders: Sequence[Renders]) -> list[Tensor]:
+    """The losses of several assets, a scalar each, whose guidances are of one kind."""
+    return guidances[0].losses(renders, guidances[1:])
+
+
 def lift_together(
-    config: LiftConfig, assets: Sequence[Lift], together: Together, device: str = "cpu"
+    config: LiftConfig, assets: Sequence[Lift], together: Together = together, device: str = "cpu"
 ) -> list[Field | UserError]:
     """Optimise several fields in step, each with an optimiser and a randomness of its own.
 
     Every asset takes the steps it would take alone. One that is behind the others, because its
-    checkpoint is older, catches up first.
+    checkpoint is older, catches up first. A `Guidance` with a state of its own keeps it in the asset's checkpoint.
 
     Args:
         config: the same for all.
@@ -98,72 +74,16 @@ def lift_together(
         Stopped: on Ctrl-C or SIGTERM, after a checkpoint of each.
     """
     with ExitStack() as stack:
-        members = [_Member(config, asset, device, stack) for asset in assets]
-        stop = stack.enter_context(StopSignal())
-        title = "lift" if len(assets) == 1 else f"lift of {len(assets)}"
-        done = sum(member.state.step for member in members)
-        progress = stack.enter_context(bar(title, config.max_steps * len(members), done))
-        while active := [member for member in members if member.goes_on]:
-            step = min(member.state.step for member in active)
-            behind = [member for member in active if member.state.step == step]
-            _advance(behind, together)
-            for member in behind:
-                member.keep(stop.requested)
-            progress.advance(_note(behind), len(behind))
-            unfinished = [member for member in members if member.goes_on]
-            if stop.requested and unfinished:
-                raise Stopped(_how_to_go_on(unfinished))
-    return [member.error or member.state.field for member in members]
+        members = [Member(config, asset, device, stack, _beside(asset.guidance)) for asset in assets]
+        in_step(members, lambda behind: _advance(behind, together))
+    return [member.outcome for member in members]
 
 
-class _Member:
-    """An asset, its state, and what has become of it."""
-
-    def __init__(self, config: LiftConfig, asset: Lift, device: str, stack: ExitStack) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self.asset, self.config = asset, config
-        self.error: UserError | None = None
-        self.values: dict[str, float] = {}
-        self.state = LiftState(config, asset.seed, device, asset.identity)
-        if asset.resume is not None:
-            with self.failing():
-                self.state.load(asset.resume)
-        self.scalars = stack.enter_context(SummaryWriter(str(asset.folder / "tb_logs"), purge_step=self.state.step))
-
-    @property
-    def goes_on(self) -> bool:
-        return self.error is None and self.state.step < self.config.max_steps
-
-    @contextmanager
-    def failing(self) -> Iterator[None]:
-        """Keep what the user can mend as this asset's own error."""
-        try:
-            yield
-        except UserError as error:
-            self.error = error
-        except FloatingPointError as error:
-            path = self.asset.checkpoint
-            kept = f"{path} keeps the last good state" if path.exists() else "no checkpoint was due yet"
-            self.error = UserError(
-                f"{error} is not finite at step {self.state.step}; {kept}. Try a lower system.optimizer.lr."
-            )
-
-    def keep(self, now: bool) -> None:
-        """Log a finished step, and write a checkpoint when one is due, or `now`."""
-        if self.error is not None:
-            return
-        step = self.state.step
-        self.asset.on_step(step)
-        if step % self.config.log_every == 0:
-            for name, value in self.values.items():
-                self.scalars.add_scalar(f"train/{name}", value, step)
-        if now or step == self.config.max_steps or step % self.config.checkpoint_every == 0:
-            with self.failing():
-                self.state.save(self.asset.checkpoint)
+def _beside(guidance: Any) -> dict[str, Guidance]:
+    return {"guidance": guidance} if isinstance(guidance, Guidance) else {}
 
 
-def _advance(members: Sequence[_Member], together: Together) -> None:
+def _advance(members: Sequence[Member], together: Together) -> None:
     """One step of each; a member whose loss or gradient is not finite keeps its error and its weights."""
     totals = []
     with ExitStack() as stack:
@@ -181,25 +101,15 @@ def _advance(members: Sequence[_Member], together: Together) -> None:
         if member.error is None:
             with member.failing():
                 member.state.descend()
+                if isinstance(member.asset.guidance, Guidance):
+                    member.asset.guidance.after_step()
 
 
-def _one_by_one(guidances: Sequence[Guidance], renders: Sequence[Renders]) -> list[Tensor]:
+def _one_by_one(guidances: Sequence[Judge], renders: Sequence[Renders]) -> list[Tensor]:
     return [
         guidance(one.rgb, one.cameras, one.progress, one.generator, one.background)
         for guidance, one in zip(guidances, renders, strict=True)
     ]
-
-
-def _note(members: Sequence[_Member]) -> str:
-    losses = [member.values["loss"] for member in members if member.values]
-    return f"loss {sum(losses) / len(losses):.3f}" if losses else ""
-
-
-def _how_to_go_on(members: Sequence[_Member]) -> str:
-    first, steps = members[0], members[0].config.max_steps
-    if len(members) == 1:
-        return f"stopped at step {first.state.step} of {steps}; resume={first.asset.checkpoint} goes on."
-    return f"stopped at step {first.state.step} of {steps}; {len(members)} runs kept a checkpoint."
 
 
 def load_field(

@@ -43,6 +43,32 @@ def render(
         generator: jitters the samples within their bins; None takes the middles.
     """
     origins, directions = (x.reshape(-1, 3) for x in rays(cameras, resolution, resolution))
+    seen = render_rays(field, origins, directions, n_samples, occupancy, generator)
+    behind = background.to(seen.rgb).expand(len(cameras.c2w), 3).repeat_interleave(resolution**2, dim=0)
+    rgb = seen.rgb + (1 - seen.opacity)[:, None] * behind
+    shape = (len(cameras.c2w), resolution, resolution)
+    return Rendering(rgb.view(*shape, 3).movedim(-1, 1), seen.opacity.view(shape), seen.density, seen.n_samples)
+
+
+@dataclass(frozen=True)
+class RayRendering:
+    """What R rays meet."""
+
+    rgb: Tensor  # [R, 3], in [0, 1] and weighted by the opacity: over black
+    opacity: Tensor  # [R], [0, 1]
+    density: Tensor  # [queried samples], for regularisers
+    n_samples: int  # along all rays, the skipped ones among them
+
+
+def render_rays(
+    field: Field,
+    origins: Tensor,  # [R, 3]
+    directions: Tensor,  # [R, 3], unit
+    n_samples: int,
+    occupancy: OccupancyGrid | None = None,
+    generator: torch.Generator | None = None,
+) -> RayRendering:
+    """Render rays of any cameras; the other arguments are those of `render`."""
     near, far = _cube_interval(origins, directions, field.radius)
     edges = _edges(near, far, n_samples, generator)
     starts, ends = edges[:, :-1], edges[:, 1:]
@@ -50,11 +76,7 @@ def render(
     density, color, queried = _query_occupied(field, points, (far > near), occupancy)
     weights, _, _ = nerfacc.render_weight_from_density(starts, ends, density)
     opacity = weights.sum(dim=1)
-    rgb = nerfacc.accumulate_along_rays(weights, color)
-    behind = background.to(rgb).expand(len(cameras.c2w), 3).repeat_interleave(resolution**2, dim=0)
-    rgb = rgb + (1 - opacity)[:, None] * behind
-    shape = (len(cameras.c2w), resolution, resolution)
-    return Rendering(rgb.view(*shape, 3).movedim(-1, 1), opacity.view(shape), queried, density.numel())
+    return RayRendering(nerfacc.accumulate_along_rays(weights, color), opacity, queried, density.numel())
 
 
 @torch.no_grad()

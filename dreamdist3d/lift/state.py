@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -20,6 +21,16 @@ from dreamdist3d.lift.renders import Renders
 from dreamdist3d.randomness import generator_for
 
 
+class Stateful(Protocol):
+    """Something that a checkpoint keeps beside the field."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and numbers; empty when there is nothing to keep."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` gave, or an empty one of a checkpoint without it."""
+
+
 class LiftState:
     """What a checkpoint holds. Step n draws all its randomness from (seed, n).
 
@@ -28,10 +39,19 @@ class LiftState:
         seed: of the field's first weights and of every step.
         device: where the field lives.
         identity: what the asset is lifted from, by name; a checkpoint of anything else is refused.
+        beside: what else checkpoints keep, by name, such as the guidance's own weights.
     """
 
-    def __init__(self, config: LiftConfig, seed: int, device: str, identity: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        config: LiftConfig,
+        seed: int,
+        device: str,
+        identity: Mapping[str, str] | None = None,
+        beside: Mapping[str, Stateful] | None = None,
+    ) -> None:
         self.config, self.seed, self.step, self.identity = config, seed, 0, dict(identity or {})
+        self.beside = dict(beside or {})
         self.field = Field(config.geometry, generator_for(seed, "field")).to(device)
         self.occupancy = OccupancyGrid(config.renderer, config.geometry.radius).to(device)
         mlp = [*self.field.inner.parameters(), *self.field.outer.parameters()]
@@ -50,14 +70,20 @@ class LiftState:
     def rendered(self) -> Iterator["Step"]:
         """The first half of a step: the field rendered, its graph alive, its grids summed once for all queries."""
         generator = generator_for(self.seed, "lift", self.step)
+        with self.begun(generator) as field:
+            background = self._background(generator).to(self.field.outer.weight.device)
+            rendering, cameras = self._render(field, background, generator)
+            yield Step(self, rendering, Renders(rendering.rgb, cameras, self.progress, generator, background))
+
+    @contextmanager
+    def begun(self, generator: torch.Generator) -> Iterator[Field]:
+        """The field of this step: its levels and rates set, its occupancy renewed when due, its grids summed once."""
         self.field.set_progress(self.progress)
         self._set_rates()
         with self.field.cached() as field:
             if self.step % self.config.renderer.occupancy_every == 0:
                 self.occupancy.update(field, generator)
-            background = self._background(generator).to(self.field.outer.weight.device)
-            rendering, cameras = self._render(field, background, generator)
-            yield Step(self, rendering, Renders(rendering.rgb, cameras, self.progress, generator, background))
+            yield field
 
     def descend(self) -> None:
         """The last part of a step, when the gradients are there.
@@ -108,7 +134,8 @@ class LiftState:
         """
         if not all_finite(self._numbers()):
             raise FloatingPointError("the field")
-        state = {
+        beside = {name: kept for name, part in self.beside.items() if (kept := part.state_dict())}
+        state = beside | {
             "step": self.step,
             "seed": self.seed,
             "identity": self.identity,
@@ -135,6 +162,10 @@ class LiftState:
             self.field.load_state_dict(state["field"])
             self.occupancy.load_state_dict(state["occupancy"])
             self.optimizer.load_state_dict(state["optimizer"])
+            for name, part in self.beside.items():
+                part.load_state_dict(state.get(name, {}))
+        except UserError as error:
+            raise UserError(f"checkpoint {path} does not fit this configuration: {error}") from error
         except Exception as error:  # torch has many words for shapes that differ
             line = " ".join(str(error).split())[:200]
             raise UserError(f"checkpoint {path} does not fit this configuration: {line}") from error

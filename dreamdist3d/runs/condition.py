@@ -1,7 +1,6 @@
 """What a run is guided towards: a draw of a distribution or a plain text, encoded."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +13,11 @@ from dreamdist3d.backbones.parts import load_part
 from dreamdist3d.config import PromptProcessorConfig
 from dreamdist3d.errors import UserError, shown
 from dreamdist3d.files import read_json
+from dreamdist3d.guidance import Condition
 from dreamdist3d.guidance.directions import encode_views, view_words
 from dreamdist3d.prompts import PromptDraw, PromptSource, SoftPromptEncoder, open_distributions
 
 _CLIP_LENGTH, _MOST_WORDS = 77, 20_000
-
-
-@dataclass(frozen=True)
-class Condition:
-    """The encoded prompt and negative prompt, and where they come from (None for a plain text)."""
-
-    text: Tensor  # [L, D]
-    negative: Tensor  # [L, D]
-    text_views: Tensor | None  # [4, L, D], under the view directions, for a backbone that does not see cameras
-    draw: dict[str, Any] | None
-    distribution: dict[str, Any] | None
 
 
 def open_distribution(processor: PromptProcessorConfig) -> PromptSource | None:

@@ -34,6 +34,7 @@ class Manifest:
         config: the resolved configuration.
         backbone: name, source, as sha256 the text encoder's fingerprint, and as weights_sha256 that of all weights.
         device: what it runs on, as torch names it.
+        lift: what the lift tells of itself, such as how backgrounds were cut.
         step, max_steps: of the lift, how many are done and how many there are.
         heartbeat: when the file was last written by a living process, UTC.
         attempts: how often a batch has begun this run.
@@ -49,6 +50,7 @@ class Manifest:
     backbone: dict[str, str] | None = None
     versions: dict[str, str] = field(default_factory=dict)
     device: str | None = None
+    lift: dict[str, Any] = field(default_factory=dict)
     step: int = 0
     max_steps: int = 0
     heartbeat: str | None = None
@@ -122,6 +124,11 @@ class Manifest:
     def at_step(self, step: int) -> None:
         """How far the lift is; the next heartbeat writes it."""
         self.step = step
+
+    def tell(self, name: str, value: Any) -> None:
+        """Keep what the lift tells."""
+        with self._writing:
+            self.lift[name] = value
 
     def _beat(self, path: Path, over: threading.Event) -> None:
         while not over.wait(HEARTBEAT_SECONDS):

@@ -18,8 +18,9 @@ from dreamdist3d.backbones import (
 )
 from dreamdist3d.config import RunConfig, SystemConfig, to_yaml
 from dreamdist3d.errors import UserError
-from dreamdist3d.guidance import MultiviewGuidance
-from dreamdist3d.runs.condition import Condition, encode_condition, open_distribution
+from dreamdist3d.guidance import Condition
+from dreamdist3d.roads import RoadConfig, check_road
+from dreamdist3d.runs.condition import encode_condition, open_distribution
 from dreamdist3d.runs.manifest import Manifest, current_versions
 from dreamdist3d.runs.run import Run
 from dreamdist3d.runs.trial import Trial
@@ -32,13 +33,14 @@ class Prepared:
     """A run whose draw is encoded; nothing of it is written yet."""
 
     run: Run
-    guidance: MultiviewGuidance
+    backbone: Backbone
+    condition: Condition
     manifest: Manifest
 
     @property
-    def device(self) -> str:
-        """Where it runs."""
-        return str(self.guidance.backbone.device)
+    def road(self) -> RoadConfig:
+        """What its lift is made of."""
+        return road_of(self.run.config)
 
     @property
     def checkpoint(self) -> Path:
@@ -64,6 +66,7 @@ def prepare(run: Run, backbone: Backbone | None = None) -> Prepared | None:
     distribution = open_distribution(processor)
     begun = recorded if recorded is not None and recorded.backbone is not None else None  # a batch records before that
     if begun is not None:
+        _check_lift(trial, begun, config)
         now = None if distribution is None else distribution.content_hash
         _check_same(trial, "distribution", begun.distribution, now)
         if begun.state == "done":
@@ -72,21 +75,19 @@ def prepare(run: Run, backbone: Backbone | None = None) -> Prepared | None:
             print(f"{trial.folder / lacking} is gone or cut off, and is made again.", file=sys.stderr)
     if backbone is None:
         backbone = open_backbone(config.system)
-    if config.data.n_view % backbone.n_views:
-        raise UserError(
-            f"data.n_view is {config.data.n_view}, but backbone {backbone.name} sees {backbone.n_views} views at once: "
-            f"set it to a multiple of {backbone.n_views}."
-        )
+    check_road(road_of(config), backbone)
     if distribution is not None:
         distribution.check_model(backbone)
     if begun is not None:
         _check_backbone(trial, begun.backbone or {}, backbone)
     condition = encode_condition(processor, distribution, backbone, begun.draw if begun else None)
     release_text_encoder(backbone)
-    guidance = MultiviewGuidance(
-        backbone, condition.text, condition.negative, config.system.guidance, condition.text_views
-    )
-    return Prepared(run, guidance, _record(config, condition, backbone, recorded))
+    return Prepared(run, backbone, condition, _record(config, condition, backbone, recorded))
+
+
+def road_of(config: RunConfig) -> RoadConfig:
+    """The sections that a run's lift is made of."""
+    return RoadConfig(config.system.lift, config.lift(), config.system.guidance)
 
 
 def resolve_device(wanted: str) -> str:
@@ -130,13 +131,25 @@ def _record(config: RunConfig, condition: Condition, backbone: Backbone, recorde
         timings=dict(recorded.timings) if recorded else {},
         step=recorded.step if recorded else 0,
         attempts=recorded.attempts if recorded else 0,
-        max_steps=config.trainer.max_steps,
+        max_steps=config.lift().max_steps,
+        lift=dict(recorded.lift) if recorded else {},
     )
 
 
 def device_name(device: torch.device) -> str:
     """The GPU's own name, or cpu."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _check_lift(trial: Trial, begun: Manifest, config: RunConfig) -> None:
+    system = begun.config.get("system")
+    section = system.get("lift") if isinstance(system, dict) else None
+    was = section.get("kind", "distill") if isinstance(section, dict) else "distill"  # what earlier versions did
+    if was != (now := config.system.lift.kind):
+        raise UserError(
+            f"{trial.folder} was begun with system.lift.kind={was}, not {now}; put it back, or choose another tag for "
+            "a new run."
+        )
 
 
 def _check_backbone(trial: Trial, recorded: dict[str, str], backbone: Backbone) -> None:

@@ -8,12 +8,11 @@ from typing import Any
 
 from dreamdist3d.errors import Stopped, UserError
 from dreamdist3d.files import ensure_folder, write_text
-from dreamdist3d.guidance import guide_together
 from dreamdist3d.lift import Field, save_views
 from dreamdist3d.lift.checkpoints import last_readable
-from dreamdist3d.lift.optimize import Lift, lift_together
 from dreamdist3d.mesh import write_glb
 from dreamdist3d.mesh.package import export_asset
+from dreamdist3d.roads import Asset, lift_assets
 from dreamdist3d.runs.prepare import Prepared
 from dreamdist3d.runs.run import Run
 from dreamdist3d.runs.source import field_source
@@ -59,21 +58,22 @@ def walk(runs: Sequence[Prepared]) -> list[UserError | None]:
 
 
 def _lifted(runs: Sequence[Prepared]) -> list[Field | UserError]:
-    lifts = [
-        Lift(
-            one.guidance,
+    assets = [
+        Asset(
+            one.condition,
             one.run.trial.folder,
             one.run.config.seed,
             _resume(one),
             one.manifest.at_step,
             one.manifest.identity,
+            one.manifest.tell,
         )
         for one in runs
     ]
     with ExitStack() as stack:
         for one in runs:
             stack.enter_context(one.manifest.timed("lift"))
-        return lift_together(runs[0].run.config.lift(), lifts, guide_together, runs[0].device)
+        return lift_assets(runs[0].road, runs[0].backbone, assets)
 
 
 def _finished(one: Prepared, field: Field | UserError, stop: StopSignal) -> UserError | None:

@@ -46,17 +46,19 @@ def config(tiny_run: list[str], tiny_distribution: Path, tmp_path: Path):
 
 
 class Seen:
-    """Stands in for `lift_together`: keeps what it was called with, and does what it is told to."""
+    """Stands in for `lift_assets`: keeps what it was called with, and does what it is told to."""
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error, self.calls = error, []
 
-    def __call__(self, lift_config, assets, together, device):
+    def __call__(self, road, backbone, assets):
         (asset,) = assets
-        said = {"text": asset.guidance.text, "negative": asset.guidance.negative, "views": asset.guidance.text_views}
+        condition = asset.condition
+        said = {"text": condition.text, "negative": condition.negative, "views": condition.text_views}
         self.calls.append(said | {"seed": asset.seed, "resume": asset.resume})
-        asset.checkpoint.parent.mkdir(exist_ok=True)
-        asset.checkpoint.touch()
+        checkpoint = asset.folder / "ckpts" / "last.ckpt"
+        checkpoint.parent.mkdir(exist_ok=True)
+        checkpoint.touch()
         if isinstance(self.error, Stopped):
             raise self.error
         return [self.error]
@@ -66,7 +68,7 @@ class Seen:
 def stub(monkeypatch: pytest.MonkeyPatch) -> Seen:
     """A lift of no time, and no views or mesh after it."""
     seen = Seen()
-    monkeypatch.setattr(walk, "lift_together", seen)
+    monkeypatch.setattr(walk, "lift_assets", seen)
     monkeypatch.setattr(walk, "last_readable", lambda path: path if path.exists() else None)
     phases(monkeypatch)
     return seen

@@ -1,0 +1,130 @@
+"""The model as one who draws: several views of an object at once, from noise or over what is there already."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dreamdist3d.backbones import Backbone, add_noise, denoise, latent_shape
+from dreamdist3d.guidance import plain_background
+from dreamdist3d.guidance.base import Condition
+from dreamdist3d.lift.cameras import Cameras, camera_condition
+from dreamdist3d.roads.config import ViewsConfig
+from dreamdist3d.roads.cut import PLAIN, border_of
+
+_SET_AT = (0.32, 0.48, 0.64, 0.8)  # shares of the first views' steps at which their backdrop is put in order
+_TOLERANCE = 0.12  # of the pixel range: what is as near as this to its picture's border is backdrop
+_ALIKE = 0.25  # of the pixel range: colours that are told apart badly
+GRAYS = (1.0, 0.5, 0.0)
+
+
+@dataclass(frozen=True)
+class Order:
+    """The views of one asset."""
+
+    condition: Condition
+    cameras: Cameras  # V
+    generator: torch.Generator  # on the CPU, of the noise
+
+
+class Artist:
+    """Draws the views of several assets in one pass of each network, and each as it would alone.
+
+    The V views of an asset see one another (joint attention), also where V is a multiple of what the model was
+    trained on.
+    """
+
+    def __init__(self, backbone: Backbone, config: ViewsConfig) -> None:
+        self.backbone, self.config = backbone, config
+
+    @torch.no_grad()
+    def draw(self, orders: Sequence[Order]) -> list[Tensor]:
+        """Pictures [V, 3, S, S] in [0, 1] of each asset, from noise alone."""
+        total, steps = len(self.backbone.alphas_cumprod), self.config.sampling_steps
+        timesteps = [round(total * (1 - number / steps)) - 1 for number in range(steps)]
+        return self._denoised(orders, self._noise(orders), timesteps, Backdrops(self.backbone, orders, steps))
+
+    @torch.no_grad()
+    def redraw(self, orders: Sequence[Order], pictures: Sequence[Tensor], level: float) -> list[Tensor]:
+        """The same, over pictures [V, 3, S, S] in [0, 1] of each asset that are noised up to `level` in (0, 1)."""
+        latents = self.backbone.encode_images(torch.cat(list(pictures)) * 2 - 1)
+        highest = max(1, int(len(self.backbone.alphas_cumprod) * level))
+        steps = self.config.round_steps
+        timesteps = [max(1, round(highest * (1 - number / steps))) for number in range(steps)]
+        start = torch.full((len(latents),), timesteps[0], device=latents.device)
+        return self._denoised(
+            orders, add_noise(self.backbone, latents, self._noise(orders).to(latents), start), timesteps
+        )
+
+    def _noise(self, orders: Sequence[Order]) -> Tensor:
+        shape = latent_shape(self.backbone)
+        return torch.cat([torch.randn(len(one.cameras.c2w), *shape, generator=one.generator) for one in orders])
+
+    def _denoised(
+        self,
+        orders: Sequence[Order],
+        noisy: Tensor,
+        timesteps: Sequence[int],
+        edited: Callable[[Tensor, int], Tensor] = lambda clean, step: clean,
+    ) -> list[Tensor]:
+        counts = [len(one.cameras.c2w) for one in orders]
+        text, negative = (
+            torch.cat([tokens.expand(n, -1, -1) for tokens, n in zip(side, counts, strict=True)])
+            for side in ([one.condition.text for one in orders], [one.condition.negative for one in orders])
+        )
+        cameras = camera_condition(torch.cat([one.cameras.c2w for one in orders]))
+        latents = denoise(
+            self.backbone,
+            noisy,
+            timesteps,
+            text,
+            negative,
+            self.config.guidance_scale,
+            cameras,
+            self.config.count,
+            self.config.rescale,
+            edited,
+        )
+        return list((self.backbone.decode_latents(latents) / 2 + 0.5).clamp(0, 1).split(counts))
+
+
+class Backdrops:
+    """Puts one gray, the one least like the object, behind the first views of each asset while they are drawn.
+
+    What is drawn on the model's own backdrop, a gray with a shade around the object, is cut badly. Views whose
+    backdrops are not plain are left as they are.
+    """
+
+    def __init__(self, backbone: Backbone, orders: Sequence[Order], steps: int) -> None:
+        self._backbone, self._counts = backbone, [len(one.cameras.c2w) for one in orders]
+        self._at = {int(share * steps) for share in _SET_AT}
+        self._grays: list[float] | None = None
+
+    def __call__(self, clean: Tensor, step: int) -> Tensor:
+        """The clean latents of a step, with their backdrops in order when it is time."""
+        if step not in self._at:
+            return clean
+        pictures = (self._backbone.decode_latents(clean) / 2 + 0.5).clamp(0, 1)
+        parts = pictures.split(self._counts)
+        self._grays = self._grays or [gray_behind(part, _is_object(part)) for part in parts]
+        behind = [torch.full((len(part), 3), gray) for part, gray in zip(parts, self._grays, strict=True)]
+        ordered = plain_background(pictures, torch.cat(behind), _TOLERANCE)
+        is_plain = border_of(pictures)[1] <= PLAIN
+        encoded = self._backbone.encode_images(ordered * 2 - 1)
+        return torch.where(is_plain.to(clean.device)[:, None, None, None], encoded, clean)
+
+
+def gray_behind(pictures: Tensor, is_object: Tensor) -> float:
+    """Of white, gray and black the one that the fewest of the object's pixels come near to.
+
+    Args:
+        pictures: [V, 3, H, W] in [0, 1].
+        is_object: bool [V, H, W].
+    """
+    colors = pictures.movedim(1, -1)[is_object]
+    return min(GRAYS, key=lambda gray: float(((colors - gray).abs().amax(dim=-1) < _ALIKE).float().sum()))
+
+
+def _is_object(pictures: Tensor) -> Tensor:
+    return (pictures - border_of(pictures)[0][..., None, None]).abs().amax(dim=1) > _TOLERANCE

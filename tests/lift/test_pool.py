@@ -1,0 +1,71 @@
+"""The views that a field is fitted to: rays through their pixels, weights that fade, a place for each."""
+
+import pytest
+import torch
+
+from dreamdist3d.errors import UserError
+from dreamdist3d.lift.cameras import CameraRanges, rays, sample_cameras
+from dreamdist3d.lift.photometric import difference
+from dreamdist3d.lift.pool import Rays, ViewPool
+from dreamdist3d.lift.render import RayRendering
+
+SIZE = 6
+
+
+def views(seed: int, count: int = 4):
+    """Cameras of random fields of view, and noise for pictures."""
+    generator = torch.Generator().manual_seed(seed)
+    cameras = sample_cameras(CameraRanges(n_views=count), 1, generator)
+    return (
+        cameras,
+        torch.rand(count, 3, SIZE, SIZE, generator=generator),
+        torch.rand(count, SIZE, SIZE, generator=generator),
+    )
+
+
+def test_rays_go_through_the_pixels_whose_colours_they_carry() -> None:
+    cameras, rgb, alpha = views(0)
+    pool = ViewPool(SIZE, 8, 0.5)
+    pool.add(cameras, rgb, alpha)
+    drawn = pool.rays(500, torch.Generator().manual_seed(1))
+    origins, directions = (x.reshape(-1, 3) for x in rays(cameras, SIZE, SIZE))
+    away = (drawn.origins[:, None] - origins[None]).abs().sum(-1) + (
+        drawn.directions[:, None] - directions[None]
+    ).abs().sum(-1)
+    nearest, pixel = away.min(dim=1)
+    assert nearest.max() < 1e-5 and len(pixel.unique()) > 0.9 * len(origins)
+    torch.testing.assert_close(drawn.rgb, rgb.movedim(1, -1).reshape(-1, 3)[pixel], atol=0.5 / 255 + 1e-6, rtol=0)
+    torch.testing.assert_close(drawn.alpha, alpha.reshape(-1)[pixel], atol=0.5 / 255 + 1e-6, rtol=0)
+
+
+def test_later_views_fade_and_leave_and_the_first_stay() -> None:
+    pool = ViewPool(SIZE, 12, 0.5)
+    for seed in range(4):
+        pool.add(*views(seed))
+    assert len(pool) == 12
+    state = pool.state_dict()
+    assert state["weight"].tolist() == [1.0] * 4 + [0.5] * 4 + [1.0] * 4
+    torch.testing.assert_close(state["c2w"][:4], views(0)[0].c2w)
+    torch.testing.assert_close(state["c2w"][4:8], views(2)[0].c2w)
+    torch.testing.assert_close(pool.first()[0], views(0)[1], atol=0.5 / 255 + 1e-6, rtol=0)
+
+
+def test_it_comes_back_as_it_was() -> None:
+    pool, again = ViewPool(SIZE, 8, 0.5), ViewPool(SIZE, 8, 0.5)
+    pool.add(*views(0))
+    pool.add(*views(1))
+    again.load_state_dict(pool.state_dict())
+    one, other = (p.rays(50, torch.Generator().manual_seed(2)) for p in (pool, again))
+    assert all(torch.equal(getattr(one, name), getattr(other, name)) for name in ("origins", "directions", "rgb"))
+    with pytest.raises(UserError, match="no views"):
+        again.load_state_dict({})
+
+
+def test_the_difference_is_that_of_pictures_and_of_opacities() -> None:
+    """Written out for one ray: smooth L1 that bends at 0.1."""
+    drawn = Rays(torch.zeros(1, 3), torch.zeros(1, 3), torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([0.5]))
+    seen = RayRendering(torch.tensor([[0.5, 0.0, 0.0]]), torch.tensor([0.45]), torch.zeros(0), 1)
+    behind = torch.tensor([[0.2, 0.4, 1.0]])
+    shown, wanted = [0.5 + 0.55 * 0.2, 0.55 * 0.4, 0.55], [0.5 + 0.5 * 0.2, 0.2, 0.5]
+    pictures = sum(0.5 * (a - b) ** 2 / 0.1 for a, b in zip(shown, wanted, strict=True)) / 3
+    torch.testing.assert_close(difference(seen, drawn, behind), torch.tensor(pictures + 0.5 * 0.05**2 / 0.1))
