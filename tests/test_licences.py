@@ -9,6 +9,7 @@ from dreamdist3d.backbones.licences import terms_of_run, weights_terms
 from dreamdist3d.cli.weights import doctor
 from dreamdist3d.doctor import licences
 from dreamdist3d.licences import Terms, listed, required_packages
+from dreamdist3d.trellis.licences import terms_of_asset
 
 PERMISSIVE = re.compile(r"(Apache|MIT|BSD|0BSD|Zlib|CC0|BSL|PSF|HPND|ISC)\b", re.IGNORECASE)
 COPYLEFT = re.compile(r"\b(A?GPL|LGPL|MPL|EUPL|CC-BY-(NC|SA)|non-?commercial)", re.IGNORECASE)
@@ -34,6 +35,13 @@ def test_a_run_s_terms_are_those_of_both_its_weights() -> None:
     )
     assert terms_of_run("mini", None) == [Terms("weights mini", "Apache-2.0", role="lifted the asset")]
     assert terms_of_run("/my/weights", None)[0].limit == "unknown" and terms_of_run(None, None) == []
+
+
+def test_only_its_own_weights_have_trellis_s_terms() -> None:
+    published, own = (terms_of_asset(model, "mesh")[0] for model in ("microsoft/TRELLIS-text-xlarge", "/my/model"))
+    assert (published.licence, published.limit) == ("MIT", "none") and own.limit == "unknown"
+    limits = {terms.limit for terms in terms_of_asset("microsoft/TRELLIS-text-xlarge", "gaussians")}
+    assert limits == {"none", "non-commercial", "copyleft"}
 
 
 def test_a_record_holds_no_empty_entries() -> None:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import redirect_stdout
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -98,7 +99,8 @@ def import_from(home: Path, module: str) -> Any:
     if str(home.resolve()) not in sys.path:
         sys.path.insert(0, str(home.resolve()))
     try:
-        found = import_module(module)
+        with redirect_stdout(sys.stderr):  # it says there which backends it chose
+            found = import_module(module)
     except Exception as error:  # compiled packages fail in every way
         missing = "; ".join(f"{name}: {step}" for name, step in missing_packages().items())
         hint = f" Missing here are {missing}." if missing else ""

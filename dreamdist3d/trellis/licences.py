@@ -33,6 +33,11 @@ PARTS = (*_MESH, *_BAKED)
 
 def terms_of_asset(model: str, appearance: TrellisAppearance) -> list[Terms]:
     """Weights and parts that had a hand in an asset."""
-    weights = Terms(f"weights {model}", "MIT, as TRELLIS's pages say of its own models", role="made the asset")
+    made, own = "made the asset", model.startswith("microsoft/TRELLIS-")
+    weights = (
+        Terms(f"weights {model}", "MIT", role=made)
+        if own
+        else Terms(f"weights {model}", "not known to dreamdist3d", "unknown", made)
+    )
     baked = [part for part in _BAKED if "not used" not in part.role] if appearance == "gaussians" else []
     return [weights, *_MESH, *baked]

@@ -20,14 +20,14 @@ from dreamdist3d.mesh.render import joined
 from dreamdist3d.mesh.repair import repair
 from dreamdist3d.mesh.texture import mesh_colors
 
-_TO_GLTF = [0, 2, 1], (1.0, 1.0, -1.0)  # its own: z up, front -y -> y up, front +z
+_TO_GLTF = [0, 2, 1], (1.0, 1.0, -1.0)  # z up -> y up, as its own `to_glb` turns its meshes
 
 
 @dataclass(frozen=True, eq=False)
 class Made:
     """A mesh with colours at its vertices, in TRELLIS's axes, and, if asked for, its own textured GLB."""
 
-    vertices: np.ndarray  # [V, 3] float32 in about [-0.5, 0.5], z up, front -y
+    vertices: np.ndarray  # [V, 3] float32 in about [-0.5, 0.5], z up
     faces: np.ndarray  # [F, 3] int64
     colors: np.ndarray  # [V, 3] uint8 sRGB
     glb: bytes | None = None
