@@ -70,15 +70,15 @@ class DreamBoothLora(DreamBooth):
         from peft import LoraConfig
 
         rank = self._config.rank
-        with _seeded(self._config.seed):
+        with _seeded(self._config.seed, self._backbone.device):
             factors = LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=_TARGETS)
             self._backbone.unet.add_adapter(factors)
         return {name: p for name, p in self._backbone.unet.named_parameters() if p.requires_grad}
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """peft fills its factors from the global generator, which afterwards is as it was."""
-    with torch.random.fork_rng(devices=[]):
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """peft fills its factors from the global generators, which afterwards are as they were."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(generator_for(seed, "lora").initial_seed())
         yield

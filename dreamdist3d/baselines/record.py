@@ -44,7 +44,7 @@ class Record:
             "backbone_sha256": backbone.identity,
         }
         ensure_folder(folder)
-        if restart:
+        if restart and (folder / _NAME).is_file():  # without it nothing there is of a baseline
             self._forget()
         self._check()
         if not self.is_done:

@@ -10,6 +10,7 @@ from dreamdist3d.choices import DatasetFormat
 from dreamdist3d.errors import UserError
 from dreamdist3d.prompts import PromptDraw, PromptSource
 from dreamdist3d.prompts.draw import SEED_LIMIT
+from dreamdist3d.prompts.looks.pictures import Sampling
 from dreamdist3d.randomness import generator_for
 
 
@@ -55,6 +56,7 @@ class DatasetConfig:
             raise UserError(f"gammas hold {bad[0]}: they must be finite numbers of at least 0 (1 = as learned).")
         if self.seed < 0:
             raise UserError(f"seed={self.seed} is out of range: it must be at least 0.")
+        Sampling(self.guidance, self.steps, self.rescale)  # asks the same of its own
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,19 @@
 import json
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 from dreamdist3d.backbones import load_backbone
-from dreamdist3d.baselines import BaselineConfig, make_baseline
+from dreamdist3d.baselines import BaselineConfig, make_baseline, prior
 from dreamdist3d.baselines.settings import METHODS, TUNED, USED
 from dreamdist3d.cli import main
 from dreamdist3d.errors import Stopped, UserError
 from dreamdist3d.prompts import SoftPromptEncoder, load_distribution, load_references
+from dreamdist3d.prompts.looks.pictures import Sampling
 from tests.prompts.tiny import write_pictures
 
 SMALL = {"steps": 4, "batch": 2, "prior": 3, "rank": 2, "tokens": 2, "copies": 5}
@@ -27,6 +29,12 @@ def config(method, **values):
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory):
     return write_pictures(tmp_path_factory.mktemp("references"), 3)
+
+
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch):
+    """Class pictures of two steps of sampling."""
+    monkeypatch.setattr(prior, "Sampling", partial(Sampling, steps=2))
 
 
 @pytest.fixture
@@ -129,6 +137,14 @@ def test_restart_removes_nothing_that_is_not_its_own(make, tmp_path):
         "notes.txt",
         "prompts.safetensors",
     ]
+
+
+def test_restart_leaves_a_folder_alone_that_is_no_baselines(make, tmp_path):
+    mine = tmp_path / "mine" / "class" / "photo.png"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
+    make("words", tmp_path / "mine", restart=True)
+    assert mine.read_bytes() == b"mine"
 
 
 def test_without_prior_preservation_no_class_picture_is_made(make, tmp_path):

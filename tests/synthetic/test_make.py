@@ -223,6 +223,7 @@ def test_a_baseline_is_drawn_from_with_the_backbone_it_changed(tmp_path, tiny_ba
         ({"gammas": (-1.0,)}, "gammas hold -1.0"),
         ({"format": "zip"}, "format='zip' is unknown"),
         ({"seed": -1}, "seed=-1"),
+        ({"guidance": -1.0}, "guidance=-1.0"),
     ],
 )
 def test_what_is_out_of_range_is_named(values, said):
