@@ -62,8 +62,14 @@ class DrawPrompts:
                 "first": ("INT", {"default": 0, **number, "tooltip": "the number in the batch of the first draw"}),
             },
             "optional": {
-                "prefix": ("STRING", {"default": "", "tooltip": "words before the tokens; empty: the stored ones"}),
-                "suffix": ("STRING", {"default": "", "tooltip": "words after them; empty: the stored ones"}),
+                "prefix": (
+                    "STRING",
+                    {"default": "", "tooltip": "words before the tokens; empty: the stored ones; a space: none"},
+                ),
+                "suffix": (
+                    "STRING",
+                    {"default": "", "tooltip": "words after them; empty: the stored ones; a space: none"},
+                ),
             },
         }
 

@@ -153,3 +153,12 @@ def test_inspect_tells_of_every_kind(nodes, clip, learned, encoder):
     assert told(PromptComposition((learned, learned)), encoder).count("nearest words") == 2
     moments = FixedMoments(torch.zeros(16, WIDTH), torch.zeros(16, WIDTH), learned.encoder_fingerprint)
     assert "moments alone" in told(moments, encoder)
+
+
+def test_a_space_takes_stored_words_away_and_nothing_keeps_them(nodes, clip, learned, encoder):
+    worded = PromptDistribution(learned.tokens, "low_rank", learned.encoder_fingerprint, "a photo of", "at night")
+    plain = worded.embed(worded.draw(7, 1.5, "", ""), encoder)
+    torch.testing.assert_close(drawn(nodes, clip, worded, count=1, prefix=" ", suffix=" ")[0], plain, atol=1e-5, rtol=0)
+    kept = worded.embed(worded.draw(7, 1.5), encoder)
+    torch.testing.assert_close(drawn(nodes, clip, worded, count=1)[0], kept, atol=1e-5, rtol=0)
+    assert (plain - kept).abs().max() > 1e-2
