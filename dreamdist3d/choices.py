@@ -29,8 +29,9 @@ LearnPrecision = Literal["auto", "fp32", "bf16"]
 Prediction = Literal["epsilon", "v_prediction"]
 """What a UNet was trained to predict."""
 
-GuidanceKind = Literal["x0", "sds"]
-"""How renders are pulled: to the reconstructed x0 (MVDream), or along the plain gradient (DreamFusion)."""
+GuidanceKind = Literal["x0", "sds", "vsd"]
+"""How renders are pulled: to the reconstructed x0 (MVDream), along the plain gradient (DreamFusion), or away from what
+a LoRA has learned of them (ProlificDreamer)."""
 
 LiftKind = Literal["distill", "views"]
 """The way from a draw to a field: score distillation, or sampled views first and a field that fits them."""

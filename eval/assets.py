@@ -9,12 +9,14 @@ from typing import Any, Literal
 
 from dreamdist3d.discovery import MESHES, RUN_RECORD, files_in, folders_below, foreign_meshes_in, pictures_in
 from dreamdist3d.errors import UserError
+from dreamdist3d.eval.renders import VIEW_NAMES
 from dreamdist3d.files import read_json
 from dreamdist3d.prompts.looks.collection import DrawnPicture, made_of
 
 EXPORT = Path("export") / "model.glb"
 MANIFEST = RUN_RECORD
 _DEPTH = 3
+_OWN = "sample_"
 _DRAW = "dreamdist3d.json"  # of the threestudio extension
 _MOST_VIEWS = 16
 _TOLD = ("draw", "distribution", "backbone", "versions")  # sections of a run's record that the report repeats
@@ -28,6 +30,13 @@ class Asset:
     path: Path
     manifest: dict[str, Any] | None = None
     views: dict[str, Path] = field(default_factory=dict)  # by view name; empty for a mesh
+
+    @property
+    def own_views(self) -> list[Path]:
+        """The first views of its draw, from the sides of `VIEW_NAMES`; none unless its lift has kept all of them."""
+        save = self.path.parent.parent / "save"
+        found = [save / f"{_OWN}{name}.png" for name in VIEW_NAMES]
+        return found if self.manifest is not None and all(path.is_file() for path in found) else []
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 import trimesh
 
 from dreamdist3d.eval.diversity.extent import framed_vertices
-from dreamdist3d.eval.load import LoadedSet, References
+from dreamdist3d.eval.load import LoadedSet, References, to_bytes
 from dreamdist3d.eval.pictures import data_uri, strip
 from dreamdist3d.eval.renders import DISTANCE, ELEVATION_DEG, FOV_DEG
 from dreamdist3d.lift.cameras import orbit
@@ -48,6 +48,7 @@ class Card:
     neighbours: list[Neighbour]
     mesh: str | None  # base64 of `pack_mesh`
     no_mesh: str  # why not
+    own: str | None = None  # the draw's own first views side by side
 
 
 def asset_cards(entry: dict[str, Any], one: LoadedSet, targets: References | None, spent: int) -> list[Card]:
@@ -72,6 +73,7 @@ def asset_cards(entry: dict[str, Any], one: LoadedSet, targets: References | Non
                 _neighbours(values, index, one, targets),
                 mesh,
                 reason,
+                _own(one, index),
             )
         )
     return cards
@@ -89,6 +91,12 @@ def _neighbours(values: dict[str, Any], index: int, one: LoadedSet, targets: Ref
         similarity = values["similarity_matrix"][index][other]
         found.append(_neighbour(f"nearest asset {other + 1}", one.views[other, 0], similarity))
     return found
+
+
+def _own(one: LoadedSet, index: int) -> str | None:
+    if one.own is None:
+        return None
+    return data_uri(strip(np.stack([to_bytes(view) for view in one.own[index]])), 4 * _THUMB)
 
 
 def _neighbour(label: str, picture: np.ndarray, similarity: float) -> Neighbour:

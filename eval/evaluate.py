@@ -159,7 +159,10 @@ def _look(
 
     def seen(one: LoadedSet, judge: ImageEncoder) -> Seen:
         features: Tensor = cache.encode(judge, one.pictures).unflatten(0, one.views.shape[:2])
-        return Seen(judge.name, features, known[judge.name], sentences[judge.name])
+        own = None
+        if one.own is not None:
+            own = cache.encode(judge, [view for views in one.own for view in views]).unflatten(0, (len(one.own), -1))
+        return Seen(judge.name, features, known[judge.name], sentences[judge.name], own)
 
     return [[seen(one, judge) for judge in judges] for one in loaded]
 

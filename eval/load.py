@@ -1,6 +1,6 @@
 """From files to pictures: what the judges see of a set and of the references."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,6 +31,7 @@ class LoadedSet:
         pictures: A V pictures [3, H, W] in [0, 1] for the judges, asset by asset, as large as they come.
         meshes: A, or None of a set of renders.
         not_followed: A times what of a mesh file could not be followed.
+        own: A times the draw's own first views [3, H, W] from the same sides; None unless every asset has kept them.
     """
 
     entry: AssetSet
@@ -39,6 +40,7 @@ class LoadedSet:
     pictures: list[Tensor]
     meshes: list[trimesh.Trimesh] | None
     not_followed: list[tuple[str, ...]]
+    own: list[list[Tensor]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +77,17 @@ def load_set(entry: AssetSet, size: int, advance: Callable[[str], None], rendere
         [picture for of_asset in pictures for picture in of_asset],
         None if entry.kind == "renders" else list(meshes),
         list(not_followed),
+        _own_views(assets),
     )
+
+
+def _own_views(assets: Sequence[Asset]) -> list[list[Tensor]] | None:
+    """What the lift kept of the draw's first views, if it did for all and they can be read."""
+    places = [asset.own_views for asset in assets]
+    try:
+        return [[open_picture(path) for path in paths] for paths in places] if all(places) else None
+    except UserError:
+        return None
 
 
 def load_reference_set(folder: Path, size: int) -> References:

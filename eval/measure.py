@@ -24,11 +24,11 @@ from dreamdist3d.eval.diversity import (
     volume_spread,
     volumes,
 )
-from dreamdist3d.eval.fidelity import frechet_distance, inside_balls, reference_similarity, text_similarity
+from dreamdist3d.eval.fidelity import agreement, frechet_distance, inside_balls, reference_similarity, text_similarity
 from dreamdist3d.eval.fidelity.manifold import NEAREST
 from dreamdist3d.eval.flags import foreground
 from dreamdist3d.eval.load import LoadedSet
-from dreamdist3d.eval.metrics import Score
+from dreamdist3d.eval.metrics import METRICS, Score
 from dreamdist3d.eval.statistics import (
     VENDI,
     AssetMean,
@@ -53,6 +53,7 @@ class Seen:
     features: Tensor  # [A, V, D]
     references: Tensor | None  # [R, D]
     text: Tensor | None  # [D]
+    own: Tensor | None = None  # [A, V, D], of the draws' own first views
 
 
 @dataclass
@@ -78,6 +79,8 @@ def means(seen: Seen) -> Iterator[tuple[str, Mean]]:
     yield "matched", matched_similarity(seen.features)
     if seen.references is not None:
         yield "to_references", AssetMean(reference_similarity(seen.features, seen.references).per_asset)
+    if seen.own is not None:
+        yield "agreement", AssetMean(agreement(seen.features, seen.own))
     if seen.text is not None:
         yield "to_text", AssetMean(text_similarity(seen.features, seen.text))
 
@@ -85,7 +88,7 @@ def means(seen: Seen) -> Iterator[tuple[str, Mean]]:
 def measure_features(seen: Seen, scores: Scores) -> None:
     """Diversity and fidelity under one judge."""
     for metric, mean in means(seen):
-        if mean.assets >= 2 or metric.startswith("to_"):
+        if mean.assets >= 2 or METRICS[metric].side == "fidelity":
             scores.add(metric, seen.judge, partial(jackknife_mean, mean, -1.0, 1.0))
     matrix = similarity_matrix(seen.features)
     count = len(matrix)

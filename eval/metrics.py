@@ -29,6 +29,7 @@ METRICS: dict[str, Metric] = {
     "iv": Metric("Inception variance (IV), nats", "diversity", "higher"),
     "lpips": Metric("LPIPS", "diversity", "higher"),
     "to_references": Metric("similarity to references", "fidelity", "higher"),
+    "agreement": Metric("agreement with the draw's own first views", "fidelity", "higher"),
     "to_text": Metric("similarity to the text", "fidelity", "higher"),
     "density": Metric("density", "fidelity", "higher"),
     "coverage": Metric("coverage", "fidelity", "higher"),

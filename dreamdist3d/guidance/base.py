@@ -13,6 +13,7 @@ from dreamdist3d.lift.renders import Guidance
 GUIDANCES = {
     "x0": "dreamdist3d.guidance.multiview:MultiviewGuidance",
     "sds": "dreamdist3d.guidance.multiview:MultiviewGuidance",
+    "vsd": "dreamdist3d.guidance.vsd:VsdGuidance",
 }
 """Where the class of each kind is; it is called as `guidance_for` calls it."""
 

@@ -15,7 +15,7 @@ from dreamdist3d.errors import UserError
 _NOISE_SHARE, _NOISES = 0.9, 3.0  # the border's deviation that most of it stays under, and how many of them are object
 _TOLERANCES = (0.08, 0.15)  # in shares of the pixel range, whatever the border's noise
 PLAIN = 0.06  # a border that deviates more is not of one colour
-_FLAT_HOLE = 0.4  # of the tolerance: what lies inside the object and is mostly as near as this is a hole in it
+_FLAT_HOLE = 0.8  # of the tolerance: what lies inside the object and is mostly as near as this is a hole in it
 _SPECK = 0.02  # of the object's area: smaller pieces are none of it
 _LEAST = 0.003  # of the picture that an object covers
 _SURE = 0.25  # alpha from which the colour behind can be told apart from the object's own
