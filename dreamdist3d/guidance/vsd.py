@@ -78,13 +78,9 @@ class VsdGuidance(MultiviewGuidance):
             noise, timesteps = batch.noise(latents)
             noisy = add_noise(batch.backbone, latents, noise, timesteps)
             outputs = batch.predict(noisy, timesteps)
-            own = [
-                one._own_noise(part, times, render)
-                for one, part, times, render in zip(
-                    members, batch.parts(noisy), batch.parts(timesteps), renders, strict=True
-                )
-            ]
-            gradient = batch.sds_gradient(torch.cat(own), noisy, timesteps, outputs)
+            each = zip(members, batch.parts(noisy), batch.parts(timesteps), renders, strict=True)
+            own = torch.cat([one._own_noise(part, times, render) for one, part, times, render in each])
+            gradient = batch.sds_gradient(own, noisy, timesteps, outputs)
         for one, part, render in zip(members, batch.parts(latents), renders, strict=True):
             one._seen = part.detach(), render
         return batch.along(latents, gradient)
