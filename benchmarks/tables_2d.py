@@ -14,6 +14,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from concepts import HELD_OUT, Concept, concept_of, first_references, write_conc
 from dreamdist3d.backbones import load_backbone
 from dreamdist3d.baselines import Made, make_baseline, preset
 from dreamdist3d.baselines.settings import METHODS as RIVALS, TUNED, USED
+from dreamdist3d.eval.statistics import Estimate
 from dreamdist3d.files import write_atomic, write_json
 from dreamdist3d.mini.grids import save_grid
 from dreamdist3d.prompts import PromptComposition, PromptDistribution, learn, load_distribution, preset_for
@@ -135,11 +137,18 @@ def run(options: Annotated[Options, arg(name="")]) -> None:
             write_concept(options.out / kind / cell.concept.name, cell.concept, count, seed)
         pictures = {kind: sampled(options, cell, kind) for kind in kinds(made(options, cell.learned))}
         sheet(folder(options, cell) / "sheet.png", pictures)
-        rows = {kind: judged(options, cell, found) for kind, found in pictures.items()}
         about = {"concept": cell.concept.name, "method": cell.method, "seed": cell.seed, "references": cell.references}
         told = {"setting": cell.setting, "value": cell.value, "pictures": options.pictures, "steps": options.steps}
-        write_json(folder(options, cell) / "scores.json", {**about, **told, "scores": rows})
-        print(f"{cell.name}: " + ", ".join(f"{key} {value}" for key, value in rows["fresh"].items()), flush=True)
+        write_json(folder(options, cell) / "scores.json", {**about, **told} | judged(options.out, about, pictures))
+        print(cell.name, flush=True)
+
+
+def score(out: Path = Path("outputs/tables-2d")) -> None:
+    """Score again the pictures that are there."""
+    for path in sorted((out / "cells").glob("*/scores.json")):
+        about = json.loads(path.read_text())
+        pictures = {kind: read(path.with_name(f"{kind}.npy")) for kind in about["scores"]}
+        write_json(path, about | judged(out, about, pictures))
 
 
 def table(out: Path = Path("outputs/tables-2d")) -> None:
@@ -225,12 +234,24 @@ def sampled(options: Options, cell: Cell, kind: str) -> Tensor:
         )
         pictures = (sample_pictures(backbone, source, draws, how) * 255).round().byte().numpy()
         write_atomic(path, lambda temporary: np.save(temporary, pictures))
+    return read(path)
+
+
+def read(path: Path) -> Tensor:
     return torch.from_numpy(np.load(path)).float() / 255
 
 
-def judged(options: Options, cell: Cell, pictures: Tensor) -> dict[str, float]:
-    places = (options.out / kind / cell.concept.name for kind in ("references", "held-out"))
-    return scores(pictures, cell.concept, *places, cell.references)
+def judged(out: Path, about: dict[str, Any], pictures: dict[str, Tensor]) -> dict[str, Any]:
+    """`scores` by kind of noise; each has its standard error over pictures, and the degrees of freedom of that."""
+    concept = concept_of(about["concept"])
+    places = [out / kind / concept.name for kind in ("references", "held-out")]
+    found = {kind: scores(several, concept, *places, about["references"]) for kind, several in pictures.items()}
+    return {"scores": {kind: {name: kept(one) for name, one in row.items()} for kind, row in found.items()}}
+
+
+def kept(one: Estimate) -> dict[str, float | None]:
+    error = None if one.error is None else round(one.error, 6)
+    return {"value": round(one.value, 6), "error": error, "degrees": one.degrees}
 
 
 def sheet(path: Path, pictures: dict[str, Tensor]) -> None:
@@ -240,4 +261,4 @@ def sheet(path: Path, pictures: dict[str, Tensor]) -> None:
 
 
 if __name__ == "__main__":
-    tyro.extras.subcommand_cli_from_dict({"run": run, "table": table})
+    tyro.extras.subcommand_cli_from_dict({"run": run, "score": score, "table": table})

@@ -10,10 +10,13 @@ from typing import Any
 
 import torch
 
-from dreamdist3d.eval.statistics import AssetMean, jackknife_mean
+from dreamdist3d.eval.statistics import AssetMean, Estimate, jackknife_mean, mean_of
+from dreamdist3d.eval.statistics.estimate import quantile
+from dreamdist3d.eval.statistics.intervals import FEWEST
 from dreamdist3d.files import write_text
 from tables_2d_scores import COLUMNS
 
+Row = dict[str, dict[str, Any]]
 _ABOUT = ("concept", "method", "references", "setting", "value", "seed", "pictures", "steps")
 _NOISES = {"fresh": "a noise of its own for every draw", "matched": "one noise for all draws"}
 _ORDER = ("coupled", "paper", "paper-diagonal", "textual-inversion", "textual-inversion-noise",
@@ -48,27 +51,34 @@ def counts(cells: Iterable[dict[str, Any]]) -> str:
 
 
 def write_csv(path: Path, cells: Sequence[dict[str, Any]]) -> None:
-    """A line for each cell and kind of noise."""
+    """A line for each cell and kind of noise; errors are standard errors over pictures."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, [*_ABOUT, "noise", *COLUMNS], lineterminator="\n")
+    columns = [column for name in COLUMNS for column in (name, f"{name}_error")]
+    writer = csv.DictWriter(text, [*_ABOUT, "noise", *columns], lineterminator="\n")
     writer.writeheader()
     for cell in cells:
         for noise, row in cell["scores"].items():
-            writer.writerow({key: cell[key] for key in _ABOUT} | {"noise": noise} | row)
+            numbers = {name: one["value"] for name, one in row.items()}
+            errors = {f"{name}_error": one["error"] for name, one in row.items()}
+            writer.writerow({key: cell[key] for key in _ABOUT} | {"noise": noise} | numbers | errors)
     write_text(path, text.getvalue())
 
 
-def groups(cells: Iterable[dict[str, Any]], noise: str, key: Any) -> dict[str, list[dict[str, float]]]:
+def groups(cells: Iterable[dict[str, Any]], noise: str, key: Any) -> dict[str, list[Row]]:
     """The scores of cells, by what `key` says of them; None leaves a cell out."""
-    found: dict[str, list[dict[str, float]]] = defaultdict(list)
+    found: dict[str, list[Row]] = defaultdict(list)
     for cell in cells:
         if (name := key(cell)) is not None and noise in cell["scores"]:
             found[name].append(cell["scores"][noise])
     return dict(sorted(found.items(), key=lambda item: (_ORDER.index(item[0]) if item[0] in _ORDER else 99, item[0])))
 
 
-def print_table(title: str, rows: dict[str, list[dict[str, float]]]) -> None:
-    """Markdown: means over cells, ± half of a 95 % t interval over them where there are three or more."""
+def print_table(title: str, rows: dict[str, list[Row]]) -> None:
+    """Markdown: means over cells, ± half of a 95 % interval.
+
+    Of three cells or more it is Student's t over them; of fewer it is over their pictures, and tells nothing of other
+    learnings.
+    """
     if not rows:
         return
     columns = [name for name in COLUMNS if any(name in one for many in rows.values() for one in many)]
@@ -79,11 +89,19 @@ def print_table(title: str, rows: dict[str, list[dict[str, float]]]) -> None:
         print(f"| {name} | {len(many)} | {' | '.join(cells)} |")
 
 
-def shown(values: Sequence[float]) -> str:
+def shown(values: Sequence[dict[str, Any]]) -> str:
     """0.512 ± 0.034."""
     if not values:
         return ""
-    estimate = jackknife_mean(AssetMean(torch.tensor(values, dtype=torch.float64)))
-    if estimate.high is None:
-        return f"{estimate.value:.2f}"
-    return f"{estimate.value:.2f} ± {estimate.high - estimate.value:.2f}"
+    if len(values) >= FEWEST:
+        estimate = jackknife_mean(AssetMean(torch.tensor([one["value"] for one in values], dtype=torch.float64)))
+    else:
+        estimate = mean_of([_estimate(one) for one in values])
+    reach = "" if estimate.error is None else f" ± {quantile(estimate.degrees) * estimate.error:.2f}"
+    return f"{estimate.value:.2f}{reach}"
+
+
+def _estimate(one: dict[str, Any]) -> Estimate:
+    if one["error"] is None:
+        return Estimate(one["value"])
+    return Estimate.of(one["value"], one["error"], one["degrees"])

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from dreamdist3d.eval.fidelity import prdc
 from dreamdist3d.prompts import PromptDistribution
 
 
@@ -44,8 +45,10 @@ def test_scores_of_the_held_out_objects_themselves(bench, tmp_path):
     for kind, count, seed in (("references", 3, 0), ("held-out", 8, 1)):
         bench.concepts.write_concept(tmp_path / kind, concept, count, seed)
     pictures = bench.concepts.pictures_in(tmp_path / "held-out", 64)
-    found = bench.tables_2d_scores.scores(pictures, concept, tmp_path / "references", tmp_path / "held-out", 2)
+    full = bench.tables_2d_scores.scores(pictures, concept, tmp_path / "references", tmp_path / "held-out", 2)
+    found = {name: estimate.value for name, estimate in full.items()}
     assert (found["precision"], found["recall"], found["coverage"]) == (1, 1, 1)
+    assert full["precision"].high == 1 and full["precision"].low < 0.7  # eight pictures are few
     assert "fid" not in found and "frechet" not in found  # too few pictures
     clip, dino = bench.tables_2d_scores.judges()[:2]
     first, second = dino.encode(pictures), dino.encode(bench.concepts.pictures_in(tmp_path / "references", 64)[:2])
@@ -55,11 +58,12 @@ def test_scores_of_the_held_out_objects_themselves(bench, tmp_path):
     assert 0 <= found["iq"] <= found["iv"] <= 5.49 and 1 <= found["vendi"] <= 8
 
 
-def test_the_mean_of_all_cosines(bench):
-    first, second = (torch.nn.functional.normalize(torch.randn(n, 5), dim=1) for n in (4, 3))
-    assert bench.tables_2d_scores.mean_cosine(first, second) == pytest.approx(
-        float((first @ second.T).mean()), abs=1e-6
-    )
+def test_manifold_scores_are_those_of_the_library(bench):
+    generator = torch.Generator().manual_seed(0)
+    known, seen = torch.randn(30, 4, generator=generator), torch.randn(20, 4, generator=generator) + 0.3
+    found = bench.tables_2d_scores.manifold(known, seen)
+    expected = prdc(known, seen)
+    assert all(found[name].value == pytest.approx(getattr(expected, name)) for name in vars(expected))
 
 
 def test_cells_of_a_study_have_names_of_their_own(bench):
@@ -72,12 +76,16 @@ def test_cells_of_a_study_have_names_of_their_own(bench):
 
 
 def test_means_and_intervals_of_a_table(bench, capsys):
-    assert bench.tables_2d_table.shown([0.5]) == "0.50" and bench.tables_2d_table.shown([]) == ""
-    assert bench.tables_2d_table.shown([1.0, 2.0, 3.0]) == "2.00 ± 2.48"  # t of two degrees of freedom
-    cells = [{"method": m, "scores": {"fresh": {"iv": v}}} for m, v in (("words", 1.0), ("coupled", 2.0))]
+    shown = bench.tables_2d_table.shown
+    exact, rough = ({"value": 0.5, "error": error, "degrees": 3} for error in (None, 0.1))
+    assert shown([]) == "" and shown([exact]) == "0.50"
+    assert shown([rough]) == "0.50 ± 0.32"  # over pictures
+    three = [rough | {"value": value} for value in (1.0, 2.0, 3.0)]
+    assert shown(three) == "2.00 ± 2.48"  # over cells: t of two degrees of freedom
+    cells = [{"method": m, "scores": {"fresh": {"iv": exact}}} for m in ("words", "coupled")]
     bench.tables_2d_table.print_table("x", bench.tables_2d_table.groups(cells, "fresh", lambda cell: cell["method"]))
     assert capsys.readouterr().out.splitlines()[1:] == ["| x | cells | IV ↑ |", "|---|---|---|",
-                                                        "| coupled | 1 | 2.00 |", "| words | 1 | 1.00 |"]  # fmt: skip
+                                                        "| coupled | 1 | 0.50 |", "| words | 1 | 0.50 |"]  # fmt: skip
 
 
 def test_a_prompts_words_stand_around_the_learned_ones(bench):
