@@ -244,3 +244,20 @@ def test_threestudio_is_no_engine_of_batches(settings):
 def test_weights_that_cannot_be_loaded_are_one_line(settings, tmp_path):
     with pytest.raises(UserError, match=r"nowhere cannot be loaded: .*pipeline\.json"):
         run_once(settings(f"system.trellis.model={tmp_path / 'nowhere'}"))
+
+
+def test_its_runs_are_shown_and_packed_again(settings, opened):
+    """`--test`, and `export RUN --preset`, from what was made: TRELLIS is not asked."""
+    from dreamdist3d.runs.source import run_source
+
+    trial = run_once(settings("tag=one"))
+    (trial.save_folder / "front.png").unlink()
+    run_once(settings("tag=one"), "test")
+    assert (trial.save_folder / "front.png").is_file() and len(opened) == 1
+    source = run_source(trial.folder)
+    assert source.surface.is_watertight and source.origin["engine"] == "trellis" and source.licences
+    trial.last_checkpoint.unlink()
+    with pytest.raises(UserError, match="no trained field yet"):
+        run_source(trial.folder)
+    with pytest.raises(UserError, match="--export needs a run"):
+        run_once(settings("tag=one"), "export")
