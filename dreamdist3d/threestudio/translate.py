@@ -55,7 +55,8 @@ def translate(config: RunConfig, folder: Path) -> dict[str, Any]:
 def ignored_keys(config: RunConfig) -> list[str]:
     """Keys that threestudio will not honour although they are set to something other than their default."""
     default = RunConfig()
-    return [key for key in native_only() if _at(config, key) != _at(default, key) and not _same_device(config, key)]
+    changed = [key for key in native_only() if _at(config, key) != _at(default, key)]
+    return [key for key in changed if not _same_device(config, key) and not _of_another_lift(config, key)]
 
 
 def native_only() -> Iterator[str]:
@@ -69,6 +70,11 @@ def native_only() -> Iterator[str]:
 
 def _same_device(config: RunConfig, key: str) -> bool:
     return key == "system.device" and config.system.device in _SAME_DEVICE
+
+
+def _of_another_lift(config: RunConfig, key: str) -> bool:
+    """Settings of a lift that is not chosen do nothing in our own engine either."""
+    return key.startswith("system.lift.views.") and config.system.lift.kind != "views"
 
 
 def _place(folder: Path) -> dict[str, Any]:
