@@ -316,4 +316,4 @@ def markdown(title: str, rows: dict[str, dict[str, float]]) -> str:
 
 
 if __name__ == "__main__":
-    tyro.extras.subcommand_cli_from_dict({"make": make, "table": table})
+    tyro.extras.subcommand_cli_from_dict({"make": make, "table": table}, config=(tyro.conf.OmitArgPrefixes,))

@@ -88,9 +88,9 @@ def test_a_broken_torch_is_a_finding_and_not_a_traceback(tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_a_broken_package_on_the_road_is_named(tmp_path: Path) -> None:
-    result = in_process(tmp_path, "nerfacc")
+    result = in_process(tmp_path, "trimesh")
     assert result.returncode == 1 and result.stderr == ""
-    assert "OSError: libnerfacc.so" in result.stdout.splitlines()[-1]
+    assert "OSError: libtrimesh.so" in result.stdout.splitlines()[-1]
 
 
 def test_a_required_package_that_is_not_installed_is_the_next_step(monkeypatch: pytest.MonkeyPatch) -> None:

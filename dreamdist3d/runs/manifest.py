@@ -21,7 +21,7 @@ from dreamdist3d.version import __version__
 State = Literal["pending", "running", "done", "failed", "stopped"]
 
 HEARTBEAT_SECONDS = 5.0
-_LIBRARIES = ("torch", "diffusers", "transformers", "nerfacc", "trimesh", "numpy")
+_LIBRARIES = ("torch", "diffusers", "transformers", "trimesh", "numpy")
 
 
 @dataclass

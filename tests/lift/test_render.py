@@ -1,14 +1,16 @@
 """Volume rendering against integrals known in closed form."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from dreamdist3d.lift.cameras import orbit, rays
+from dreamdist3d.lift.field import Field
 from dreamdist3d.lift.occupancy import occupancy_of
-from dreamdist3d.lift.render import render, render_opacity
-from tests.lift.fakes import AnalyticField, TwoFaced, ball, small_config
+from dreamdist3d.lift.render import _cube_interval, _edges, render, render_opacity
+from tests.lift.fakes import SMALL, AnalyticField, TwoFaced, ball, small_config
 
 GREEN = torch.tensor([0.2, 0.7, 0.1])
 BLACK = torch.zeros(3)
@@ -136,9 +138,9 @@ def test_no_point_outside_the_cube_is_asked_for():
         return torch.ones(len(points)), GREEN.expand(len(points), 3)
 
     for seed in range(3):
-        generator = torch.Generator().manual_seed(seed)
+        before, generator = sum(map(len, asked)), torch.Generator().manual_seed(seed)
         result = render(AnalyticField(remember), camera(40.0, 30.0, fov=60.0), 8, 16, BLACK, generator=generator)
-        assert len(result.density) == len(asked[-1]) and result.n_samples == 8 * 8 * 16
+        assert len(result.density) == sum(map(len, asked)) - before and result.n_samples == 8 * 8 * 16
     assert torch.cat(asked).abs().max() <= 1.0
 
 
@@ -156,16 +158,47 @@ def test_gradients_reach_density_and_color():
     torch.testing.assert_close(color.grad, torch.full((3,), expected), rtol=1e-4, atol=0)
 
 
+def plainly(field, cameras, size: int, samples: int, background):
+    """Every sample of every ray, in float64 sums: rgb [B, 3, H, W], opacity [B, H, W], and how many there were."""
+    origins, directions = (x.reshape(-1, 3) for x in rays(cameras, size, size))
+    near, far = _cube_interval(origins, directions, field.radius)
+    edges = _edges(near, far, samples, None)
+    middles = (edges[:, 1:] + edges[:, :-1]) / 2
+    points = origins[:, None] + directions[:, None] * middles[..., None]
+    inside = (points.abs() <= field.radius).all(dim=-1) & (far > near)[:, None]
+    density, color = (x.view(*inside.shape, *x.shape[1:]).double() for x in field(points.view(-1, 3)))
+    alpha = 1 - torch.exp(-torch.where(inside, density, 0.0) * edges.diff(dim=1))
+    through = torch.cumprod(torch.cat([torch.ones_like(alpha[:, :1]), 1 - alpha], dim=1), dim=1)
+    weights = through[:, :-1] * alpha
+    rgb = (weights[..., None] * color).sum(dim=1) + through[:, -1:] * background
+    shape = (len(cameras.c2w), size, size)
+    return rgb.view(*shape, 3).movedim(-1, 1).float(), weights.sum(dim=1).view(shape).float(), int(inside.sum())
+
+
 @pytest.mark.parametrize("density", [0.5, 20.0])
-def test_opacities_alone_are_those_of_the_picture_for_fewer_queries(density):
+def test_pictures_are_those_of_all_samples_for_fewer_queries(density):
     cameras = orbit(*torch.tensor([[0.0, 40.0], [15.0, 60.0], [2.5, 2.5], [50.0, 50.0]]))
-    field = ball(0.6, density, torch.ones(3))
-    expected = render(field, cameras, 16, 100, torch.zeros(3)).opacity
-    whole, field.queried = field.queried, 0
-    found = render_opacity(field, cameras, 16, 100)
-    torch.testing.assert_close(found, expected, atol=1 / 512, rtol=0)
-    assert found.max() > (0.98 if density > 1 else 0.3) and (found == 0).any()
-    assert (field.queried < 0.9 * whole) == (density > 1)
+    field = ball(0.6, density, torch.tensor([0.9, 0.5, 0.1]))
+    rgb, opacity, whole = plainly(field, cameras, 16, 100, GREEN)
+    field.queried = 0
+    found = render(field, cameras, 16, 100, GREEN)
+    assert field.queried == len(found.density) and (field.queried < 0.9 * whole) == (density > 1)
+    torch.testing.assert_close(found.rgb, rgb, atol=1 / 512, rtol=0)
+    torch.testing.assert_close(found.opacity, opacity, atol=1 / 512, rtol=0)
+    torch.testing.assert_close(render_opacity(field, cameras, 16, 100), opacity, atol=1 / 512, rtol=0)
+    assert opacity.max() > (0.98 if density > 1 else 0.3) and (found.opacity == 0).any()
+
+
+def test_gradients_are_those_of_all_samples():
+    """Of a real field, thin and thick, on its grids; what nobody sees gets none from either."""
+    cameras = orbit(*torch.tensor([[10.0, 100.0], [15.0, 40.0], [1.5, 1.5], [40.0, 40.0]]))
+    gradients = []
+    for seen in (lambda f: render(f, cameras, 8, 40, BLACK).rgb, lambda f: plainly(f, cameras, 8, 40, BLACK)[0]):
+        field = Field(replace(SMALL, density_gain=30.0), torch.Generator().manual_seed(1))
+        (seen(field) * torch.linspace(0.5, 1.5, 8)).sum().backward()
+        gradients.append(torch.cat([weight.grad.flatten() for weight in field.parameters()]))
+    torch.testing.assert_close(*gradients, atol=0.02 * float(gradients[1].abs().max()), rtol=0)
+    assert gradients[1].abs().max() > 0.1
 
 
 def test_opacities_alone_skip_empty_cells_as_the_picture_does():
