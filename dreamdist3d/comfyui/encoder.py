@@ -44,7 +44,7 @@ class ClipEncoder(SoftPromptEncoder):
         """Raise a UserError unless `source` was learned with this text encoder, whatever LoRA is on it now."""
         weights = _unpatched(self._clip, self._side)
         model = SimpleNamespace(state_dict=lambda: weights)
-        source.check_encoder(TextSide(self._tokenizer, model))
+        source.check_text_side(TextSide(self._tokenizer, model))
 
     @property
     def _pad_id(self) -> int:

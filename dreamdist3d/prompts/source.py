@@ -118,3 +118,16 @@ class PromptSource(ABC):
                 f"{backbone.identity[:12]}): use {self.metadata.get('backbone', 'the backbone beside them')} "
                 "(system.backbone=, --backbone)."
             )
+
+    def check_text_side(self, model: Fingerprinted) -> None:
+        """`check_encoder`, for engines of which no more than the text encoder is ours; a changed UNet is none of them.
+
+        Raises:
+            UserError: the text encoder is another, or the prompts mean something to a changed model alone.
+        """
+        self.check_encoder(model)
+        if MODEL in self.metadata:
+            raise UserError(
+                "the prompts were made together with a changed diffusion model and mean nothing to another one: use it "
+                "(system.backbone=, --backbone), or learn a distribution."
+            )

@@ -66,7 +66,7 @@ def prepare(run: Run, models: TextTo3D | None = None) -> PreparedTrellis | None:
         print(f"{trial.folder / lacking} is gone or cut off, and is made again.", file=sys.stderr)
     models = models or open_models(run.config.system)
     if distribution is not None:
-        distribution.check_encoder(models.text)
+        distribution.check_text_side(models.text)
     if begun is not None:
         _check_same(trial, begun, distribution, models)
     text, draw = _encoded(run, distribution, models, begun)

@@ -30,7 +30,7 @@ def open_encoder(name_or_path: str, source: PromptSource | None, device: Any = "
         tokenizer, text_encoder = _parts(name_or_path)
     if source is not None:
         try:
-            source.check_encoder(TextSide(tokenizer, text_encoder))
+            source.check_text_side(TextSide(tokenizer, text_encoder))
         except UserError as error:
             raise UserError(f"pretrained_model_name_or_path={name_or_path}: {error}") from error
     return SoftPromptEncoder(tokenizer, text_encoder.to(device).float().eval().requires_grad_(False))

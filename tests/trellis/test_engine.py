@@ -11,6 +11,7 @@ from dreamdist3d.config import load_config
 from dreamdist3d.errors import UserError
 from dreamdist3d.mesh.read import read_mesh
 from dreamdist3d.prompts import PromptDistribution, SoftPromptEncoder
+from dreamdist3d.prompts.source import MODEL
 from dreamdist3d.runs import trellis as runs
 from dreamdist3d.runs.manifest import Manifest
 from dreamdist3d.runs.one import export_again, run_once
@@ -162,6 +163,15 @@ def test_a_distribution_of_another_text_encoder_is_refused(settings, tmp_path, t
     PromptDistribution(learned.tokens, "low_rank", "fp16-" + "0" * 64).save(tmp_path / "other.safetensors")
     with pytest.raises(UserError, match="another text encoder"):
         run_once(settings(f"system.prompt_processor.distribution={tmp_path / 'other.safetensors'}"))
+
+
+def test_prompts_of_a_changed_diffusion_model_are_refused(settings, tmp_path, tiny_distribution):
+    """Such as DreamBooth's: they mean nothing to a text encoder alone."""
+    learned = PromptDistribution.load(tiny_distribution)
+    changed = PromptDistribution(learned.tokens, "low_rank", learned.encoder_fingerprint, metadata={MODEL: "0" * 64})
+    changed.save(tmp_path / "changed.safetensors")
+    with pytest.raises(UserError, match="changed diffusion model"):
+        run_once(settings(f"system.prompt_processor.distribution={tmp_path / 'changed.safetensors'}"))
 
 
 def test_norms_of_the_vocabulary_are_an_option(settings, opened, tiny_backbone, tmp_path):
