@@ -40,6 +40,11 @@ def install(home: Path) -> list[str]:
     check_checkout(home)
     write_json(_memory(), {"home": str(home.resolve())})
     lacking = [f"{name} is not installed: {step}" for name, step in missing_packages().items()]
+    licence = home / _SUBMODULE.with_name("LICENSE.txt")
+    if licence.is_file() and "non-commercial" in licence.read_text(encoding="utf-8", errors="replace"):
+        lacking.append(
+            "its FlexiCubes is of before April 2025, for non-commercial use: update the checkout and submodule."
+        )
     return [f"system.engine=trellis now uses {home.resolve()}.", *lacking]
 
 

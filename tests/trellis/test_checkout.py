@@ -1,5 +1,6 @@
 """The checkout: found, checked, remembered, and never touched."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -34,6 +35,15 @@ def test_a_checkout_without_its_submodule_says_how_to_get_it(tmp_path):
     file.touch()
     with pytest.raises(UserError, match="git submodule update"):
         install(tmp_path)
+
+
+def test_an_old_submodule_under_another_licence_is_told(home, tmp_path):
+    old = tmp_path / "old"
+    shutil.copytree(home, old)
+    licence = old / "trellis" / "representations" / "mesh" / "flexicubes" / "LICENSE.txt"
+    for text, is_told in (("used or intended for use non-commercially", True), ("Apache License", False)):
+        licence.write_text(text)
+        assert any("before April 2025" in line for line in install(old)) is is_told
 
 
 def test_a_damaged_memory_is_as_none(home, tmp_path):
