@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from tyro.conf import FlagCreatePairsOff
 from tyro.extras import SubcommandApp
 
+from dreamdist3d.cli.assistant import assist, assistant, chat
 from dreamdist3d.cli.baselines import baseline
 from dreamdist3d.cli.comfyui import comfyui
 from dreamdist3d.cli.distributions import convert, inspect, learn, mix, sample
@@ -24,12 +25,13 @@ from dreamdist3d.errors import UserError, clipped, is_out_of_memory, one_line
 
 app = SubcommandApp()
 _ABOUT_PROMPTS = (learn, sample, mix, inspect, convert, baseline, dataset)
-for _command in (*_ABOUT_PROMPTS, launch, batch, status, export, evaluate, demo, doctor):
+for _command in (*_ABOUT_PROMPTS, launch, batch, status, export, evaluate, assist, chat, demo, doctor):
     app.command(_command)
 app.command(backbones, name="backbones", help="Weights: what exists and is here; convert original checkpoints.")
 app.command(mini, name="mini", help="The miniature world: train its backbone, render reference images.")
 app.command(comfyui, name="comfyui", help="The nodes for ComfyUI: install them, take them out again.")
 app.command(trellis, name="trellis", help="The checkout of TRELLIS that system.engine=trellis uses.")
+app.command(assistant, name="assistant", help="The assistant for vague wishes: train its miniature model.")
 app.command(threestudio, name="threestudio", help="The extension for threestudio: install it, take it out again.")
 
 

@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg, create_mutex_group
 
@@ -22,6 +22,7 @@ from dreamdist3d.errors import UserError
 
 if TYPE_CHECKING:
     from dreamdist3d.config import RunConfig
+    from dreamdist3d.eval import ImageEncoder
     from dreamdist3d.mesh.package import PackageSettings
     from dreamdist3d.prompts.looks.collection import DrawnPicture
     from dreamdist3d.runs.assets import Failures
@@ -179,6 +180,7 @@ def evaluate(
     renderer: Renderer = "embree",
     cache: Annotated[Path | None, left_out("FOLDER", "features/ in the report's folder")] = None,
     pictures: PictureFolder = None,
+    protocol: Annotated[Literal["dreambench"] | None, left_out("{dreambench}", "sets of assets")] = None,
 ) -> None:
     """Score how different the assets of each set are, and how faithful; compare sets (docs/evaluation.md).
 
@@ -191,11 +193,15 @@ def evaluate(
         names: of the sets, in their order.
         renderer: of the meshes; pytorch3d where it is installed.
         cache: where features are kept between calls.
+        protocol: dreambench: one folder with dataset/ and generated/, scored as published (docs/assistant.md).
     """
     from dreamdist3d.eval import evaluate
     from dreamdist3d.eval.evaluate import judges_by_name, left_out_lines, require_undamaged
 
     encoders, extras = judges_by_name(features)
+    if protocol == "dreambench":
+        _dreambench(sets, encoders, out)
+        return
     report = evaluate(
         sets,
         references,
@@ -212,6 +218,19 @@ def evaluate(
         print(line, file=sys.stderr)
     print(out / "report.html")
     require_undamaged(report)
+
+
+def _dreambench(folders: tuple[Path, ...], encoders: "list[ImageEncoder]", out: Path) -> None:
+    from dreamdist3d.eval.dreambench import score_dreambench, write_dreambench
+
+    if len(folders) != 1:
+        raise UserError(f"--protocol dreambench scores one folder, not {len(folders)}.")
+    found = score_dreambench(folders[0], encoders)
+    print(write_dreambench(found, out))
+    for line in found.skipped:
+        print(f"skipped {line}", file=sys.stderr)
+    if found.skipped:
+        raise UserError(f"{found.pictures} of {found.expected} pictures were scored; {len(found.skipped)} things lack.")
 
 
 def demo(

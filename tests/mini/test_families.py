@@ -144,3 +144,17 @@ def test_the_palette_can_be_told_apart():
 def test_other_than_draws_from_all_the_others():
     rng = np.random.default_rng(0)
     assert {other_than("red", rng) for _ in range(300)} == set(COLOR_NAMES) - {"red"}
+
+
+def test_what_is_asked_for_changes_the_paint_and_not_the_shape():
+    asked = [
+        {"main_color": "red"},
+        {"main_color": "blue"},
+        {"main_color": "blue", "part_color": "pink", "pattern": "striped", "second_color": "white"},
+    ]
+    specs = [drawn("mug", 3, **words) for words in asked]
+    assert all(np.array_equal(specs[0].mesh().vertices, spec.mesh().vertices) for spec in specs[1:])
+    last = specs[2]
+    assert (last.main_color, last.part_color, last.pattern, last.second_color) == ("blue", "pink", "striped", "white")
+    for rgb, name in ((last.part_rgb, "pink"), (last.second_rgb, "white")):
+        assert np.abs(np.subtract(rgb, PALETTE[name])).max() <= JITTER + 1e-9

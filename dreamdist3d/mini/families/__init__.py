@@ -47,30 +47,44 @@ def build(
     main_color: str | None = None,
     pattern: str | None = None,
     material: str | None = None,
+    part_color: str | None = None,
+    second_color: str | None = None,
 ) -> ObjectSpec:
     """Draw one object of a family.
+
+    With `main_color` given, a generator's state is one shape, whatever else is asked for.
 
     Args:
         family: a key of `FAMILIES`.
         rng: the only source of randomness.
         main_color, pattern, material: a palette name, one of `PATTERNS`, one of `MATERIALS`; None for a draw.
+        part_color, second_color: palette names, of the second part and of the pattern; None for a draw.
 
     Raises:
         KeyError: an unknown family, colour, pattern or material.
     """
     kind = FAMILIES[family]
     main = main_color or str(rng.choice(COLOR_NAMES))
-    spec = ObjectSpec(family, main, other_than(main, rng), kind.part, kind.part_is_plural)
+    drawn = other_than(main, rng)
+    spec = ObjectSpec(family, main, part_color or drawn, kind.part, kind.part_is_plural)
     spec.main_rgb, spec.part_rgb = shade_of(main, rng), shade_of(spec.part_color, rng)
-    _paint(spec, kind, rng, pattern, material)
+    _paint(spec, kind, rng, pattern, material, second_color)
     kind.fill(spec, Sampler(rng, spec))
     return spec
 
 
-def _paint(spec: ObjectSpec, kind: Family, rng: np.random.Generator, pattern: str | None, material: str | None) -> None:
+def _paint(
+    spec: ObjectSpec,
+    kind: Family,
+    rng: np.random.Generator,
+    pattern: str | None,
+    material: str | None,
+    second_color: str | None,
+) -> None:
     # Drawn whether asked for or not, so that the shape behind a seed does not depend on what was asked.
     drawn = str(rng.choice(PATTERNS, p=_PATTERN_ODDS)), str(rng.choice(MATERIALS, p=_MATERIAL_ODDS))
     second, period, shift = other_than(spec.main_color, rng), rng.uniform(*_PERIOD), rng.uniform(0, 1, 3)
+    second = second_color or second
     axis, second_rgb = str(rng.choice(list(kind.axes))), shade_of(second, rng)
     spec.pattern, spec.material = pattern or drawn[0], material or drawn[1]
     for value, known in ((spec.pattern, PATTERNS), (spec.material, MATERIALS)):
