@@ -2,15 +2,18 @@
 
     python benchmarks/peak_bytes.py guidance            # the MVDream lift's guidance, forward and backward
     python benchmarks/peak_bytes.py learn --pixels 768  # a step of learning on Stable Diffusion 2.1
+    python benchmarks/peak_bytes.py draw                # the lift by views: its views drawn
     python benchmarks/peak_bytes.py render              # a step of the lift without its guidance; this one computes
+    python benchmarks/peak_bytes.py fit                 # a step of the lift by views; so does this one
 
-The first two run the real code on tensors that have shapes and no contents, and add up the bytes of those alive at
+The first three run the real code on tensors that have shapes and no contents, and add up the bytes of those alive at
 the same time, weights included. A GPU needs more: workspaces of its kernels, fragmentation, and the CUDA context.
 Prints one JSON line for each setting.
 """
 
 import json
 import weakref
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -23,12 +26,16 @@ from torch.utils._pytree import tree_leaves
 
 from dreamdist3d.backbones import Backbone, install_joint_attention
 from dreamdist3d.config import load_config
-from dreamdist3d.guidance import MultiviewGuidance
+from dreamdist3d.guidance import Condition, MultiviewGuidance
 from dreamdist3d.lift.cameras import CameraRanges, sample_cameras
+from dreamdist3d.lift.photometric import fit_step
+from dreamdist3d.lift.pool import ViewPool
 from dreamdist3d.lift.state import LiftState
 from dreamdist3d.prompts import LearnConfig, SoftPromptEncoder
 from dreamdist3d.prompts.learning.execution import Execution, prepared
 from dreamdist3d.prompts.learning.objective import StepDraws, objective
+from dreamdist3d.roads.artist import Artist, Order
+from dreamdist3d.roads.views import first_cameras
 from random_model import architecture, byte_tokenizer
 
 CONFIG = "dreamdist3d/mvdream.yaml"
@@ -138,6 +145,39 @@ def _learn(backbone: Backbone, config: LearnConfig, size: int) -> None:
     objective(backbone, features, draws, config).backward(inputs=[tokens])
 
 
+def draw() -> None:
+    """A round of the lift by views, of two steps, for one asset; sampling the first views passes the same networks."""
+    config = load_config(CONFIG, ["system.lift.kind=views", "system.prompt_processor.prompt=a"])
+    views = replace(config.system.lift.views, round_steps=2)
+    cameras = first_cameras(config.data, views.count, views.elevation_deg)
+    for precision, dtype in DTYPES.items():
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            backbone = full_size("mvdream", dtype)
+            for backbone.low_vram in (False, True):
+                live = LiveBytes(backbone.unet, backbone.vae)
+                with live:
+                    text, pictures = torch.randn(77, 1024), torch.rand(views.count, 3, 256, 256)
+                    order = Order(Condition(text, text), cameras, torch.Generator().manual_seed(0))
+                    Artist(backbone, views).redraw([order], [pictures], 0.5)
+                report(live, precision=precision, low_vram=backbone.low_vram, views=views.count)
+
+
+def fit() -> None:
+    """The second step of a fit late in it, on the field every run begins with."""
+    config = load_config(CONFIG, ["system.lift.kind=views", "system.prompt_processor.prompt=a"])
+    views, lift = config.system.lift.views, config.lift()
+    state, pool = LiftState(lift, 0, "cpu"), ViewPool(256, views.pool, views.fading)
+    state.step = views.steps * 3 // 4 // lift.renderer.occupancy_every * lift.renderer.occupancy_every
+    while len(pool) < views.pool:
+        pool.add(first_cameras(config.data, 4, 15.0), torch.rand(4, 3, 256, 256), torch.rand(4, 256, 256))
+    live = LiveBytes(state.field)
+    with live:
+        for _ in range(2):
+            live.peak = live.now
+            fit_step(state, pool, views.rays, views.samples_per_ray)
+    report(live, rays=views.rays, samples=views.samples_per_ray, pool=len(pool))
+
+
 def render(pixels: int = 128) -> None:
     """The second step after a renewal of the occupancy grid, on the field every run begins with.
 
@@ -160,4 +200,6 @@ def render(pixels: int = 128) -> None:
 
 
 if __name__ == "__main__":
-    tyro.extras.subcommand_cli_from_dict({"guidance": guidance, "learn": learn, "render": render})
+    tyro.extras.subcommand_cli_from_dict(
+        {"guidance": guidance, "learn": learn, "draw": draw, "render": render, "fit": fit}
+    )

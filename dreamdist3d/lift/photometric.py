@@ -10,6 +10,8 @@ from dreamdist3d.lift.render import RayRendering, render_rays
 from dreamdist3d.lift.state import LiftState
 from dreamdist3d.randomness import generator_for
 
+_FACING, _LEAST = 4, 0.05  # the power of the cosine by which a view's colours count, and the least that they do
+_AXIS = 0.3  # of the field's radius: nearer to the upright axis the cosine says less and less
 _BEND = 0.1  # where smooth L1 turns from square to straight, in units of the pixel range
 
 
@@ -24,7 +26,7 @@ def fit_step(state: LiftState, pool: ViewPool, n_rays: int, n_samples: int) -> d
         rays = pool.rays(n_rays, generator)
         seen = render_rays(field, rays.origins, rays.directions, n_samples, state.occupancy, generator)
         behind = torch.rand(n_rays, 3, generator=generator).to(seen.rgb)
-        terms = {"guidance": difference(seen, rays, behind)} | _regularisers(state, seen)
+        terms = {"guidance": difference(seen, rays, behind, field.radius)} | _regularisers(state, seen)
         total = torch.stack([getattr(state.config.loss, name) * term for name, term in terms.items()]).sum()
         if not torch.isfinite(total):
             raise FloatingPointError("the loss")
@@ -33,11 +35,29 @@ def fit_step(state: LiftState, pool: ViewPool, n_rays: int, n_samples: int) -> d
     return {"loss": float(total.detach())} | {name: float(term.detach()) for name, term in terms.items()}
 
 
-def difference(seen: RayRendering, rays: Rays, behind: Tensor) -> Tensor:
-    """Smooth L1 of colours over `behind` [R, 3], and of opacities: a field cannot hide holes behind one colour."""
+def difference(seen: RayRendering, rays: Rays, behind: Tensor, radius: float) -> Tensor:
+    """Smooth L1 of colours over `behind` [R, 3], and of opacities: a field cannot hide holes behind one colour.
+
+    Where views of an object differ in their patterns, a mean of all is mud: colours are weighted by how much a view
+    faces what it sees.
+    """
     shown = seen.rgb + (1 - seen.opacity)[:, None] * behind
     wanted = torch.lerp(behind, rays.rgb, rays.alpha[:, None])
-    return F.smooth_l1_loss(shown, wanted, beta=_BEND) + F.smooth_l1_loss(seen.opacity, rays.alpha, beta=_BEND)
+    colors = F.smooth_l1_loss(shown, wanted, beta=_BEND, reduction="none").mean(dim=-1)
+    weight = torch.lerp(torch.ones_like(rays.alpha), facing(seen, rays, radius), rays.alpha)
+    return (weight * colors).sum() / weight.sum() + F.smooth_l1_loss(seen.opacity, rays.alpha, beta=_BEND)
+
+
+def facing(seen: RayRendering, rays: Rays, radius: float) -> Tensor:
+    """[R] in [0.05, 1]: 1 where a ray meets what lies between the object's upright axis and the camera.
+
+    Near the axis, as on a lid, every view is as good as any other.
+    """
+    points = (rays.origins + seen.distance[:, None] * rays.directions)[:, :2]
+    away = points.norm(dim=-1)
+    cosine = -F.cosine_similarity(points, rays.directions[:, :2], dim=-1)
+    off_axis = (away / (_AXIS * radius)).clamp(max=1)
+    return (1 - off_axis * (1 - cosine)).clamp(min=0).pow(_FACING).clamp(min=_LEAST)
 
 
 def _regularisers(state: LiftState, seen: RayRendering) -> dict[str, Tensor]:

@@ -30,7 +30,7 @@ class ViewPool:
     Args:
         size: pixels a side of every view.
         capacity: the most views it holds, the first set among them.
-        fading: what every later set takes from the weight of those between it and the first, as a factor.
+        fading: the weight of a later set, where the first has 1, and what every further set multiplies it by.
         device: where the views are kept.
     """
 
@@ -56,6 +56,7 @@ class ViewPool:
         else:
             kept["weight"] = kept["weight"].clone()
             kept["weight"][self._first :] *= self.fading
+            fresh["weight"] *= self.fading
         joined = {name: torch.cat([kept[name], fresh[name].to(kept[name])]) for name in _TENSORS}
         count = len(joined["weight"])
         rows = [*range(self._first), *range(max(self._first, count - (self.capacity - self._first)), count)]

@@ -57,6 +57,7 @@ class RayRendering:
     opacity: Tensor  # [R], [0, 1]
     density: Tensor  # [queried samples], for regularisers
     n_samples: int  # along all rays, the skipped ones among them
+    distance: Tensor  # [R], to what is seen on average; without gradient, and meaningless where nothing is
 
 
 def render_rays(
@@ -79,7 +80,9 @@ def render_rays(
     weights = weights_of(dense, edges)
     seen = weights.view(-1)[place, None] * color
     rgb = color.new_zeros(len(edges), 3).index_add(0, place // n_samples, seen)
-    return RayRendering(rgb, weights.sum(dim=1), density, dense.numel())
+    middles = (edges[:, 1:] + edges[:, :-1]) / 2
+    distance = (weights.detach() * middles).sum(dim=1) / weights.detach().sum(dim=1).clamp(min=1e-6)
+    return RayRendering(rgb, weights.sum(dim=1), density, dense.numel(), distance)
 
 
 def weights_of(density: Tensor, edges: Tensor) -> Tensor:

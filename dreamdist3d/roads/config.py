@@ -26,7 +26,7 @@ class ViewsConfig:
         noise: (first, last): noise level of a round, in (0, 1).
         round_steps: of DDIM in a round.
         pool: the most views that are kept; the first ones stay.
-        fading: factor on the weight of redrawn views with every later round.
+        fading: the weight of redrawn views next to the first ones, and its factor with every later round.
         cut: how backgrounds are removed: by their plain colour, by rembg, or (auto) by rembg where they are not plain.
         level_start, loss, optimizer: as in the other lift; `loss.guidance` weighs the pictures.
     """

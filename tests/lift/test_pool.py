@@ -5,11 +5,12 @@ import torch
 
 from dreamdist3d.errors import UserError
 from dreamdist3d.lift.cameras import CameraRanges, rays, sample_cameras
-from dreamdist3d.lift.photometric import difference
+from dreamdist3d.lift.photometric import difference, facing
 from dreamdist3d.lift.pool import Rays, ViewPool
 from dreamdist3d.lift.render import RayRendering
 
 SIZE = 6
+FRONT = torch.tensor([[1.0, 0.0, 0.0]])
 
 
 def views(seed: int, count: int = 4):
@@ -44,7 +45,7 @@ def test_later_views_fade_and_leave_and_the_first_stay() -> None:
         pool.add(*views(seed))
     assert len(pool) == 12
     state = pool.state_dict()
-    assert state["weight"].tolist() == [1.0] * 4 + [0.5] * 4 + [1.0] * 4
+    assert state["weight"].tolist() == [1.0] * 4 + [0.25] * 4 + [0.5] * 4
     torch.testing.assert_close(state["c2w"][:4], views(0)[0].c2w)
     torch.testing.assert_close(state["c2w"][4:8], views(2)[0].c2w)
     torch.testing.assert_close(pool.first()[0], views(0)[1], atol=0.5 / 255 + 1e-6, rtol=0)
@@ -63,9 +64,22 @@ def test_it_comes_back_as_it_was() -> None:
 
 def test_the_difference_is_that_of_pictures_and_of_opacities() -> None:
     """Written out for one ray: smooth L1 that bends at 0.1."""
-    drawn = Rays(torch.zeros(1, 3), torch.zeros(1, 3), torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([0.5]))
-    seen = RayRendering(torch.tensor([[0.5, 0.0, 0.0]]), torch.tensor([0.45]), torch.zeros(0), 1)
+    drawn = Rays(torch.tensor([[2.0, 0.0, 0.0]]), -FRONT, torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([0.5]))
+    seen = RayRendering(torch.tensor([[0.5, 0.0, 0.0]]), torch.tensor([0.45]), torch.zeros(0), 1, torch.tensor([1.5]))
     behind = torch.tensor([[0.2, 0.4, 1.0]])
     shown, wanted = [0.5 + 0.55 * 0.2, 0.55 * 0.4, 0.55], [0.5 + 0.5 * 0.2, 0.2, 0.5]
     pictures = sum(0.5 * (a - b) ** 2 / 0.1 for a, b in zip(shown, wanted, strict=True)) / 3
-    torch.testing.assert_close(difference(seen, drawn, behind), torch.tensor(pictures + 0.5 * 0.05**2 / 0.1))
+    found = difference(seen, drawn, behind, 1.0)
+    torch.testing.assert_close(found, torch.tensor(pictures + 0.5 * 0.05**2 / 0.1))
+
+
+def test_a_view_counts_by_how_much_it_faces_what_it_sees() -> None:
+    """Three cameras look at a point on +x from azimuths 0, 60 and 180, and one at the upright axis."""
+    azimuths = torch.deg2rad(torch.tensor([0.0, 60.0, 180.0, 60.0]))
+    targets = torch.tensor([[0.5, 0.0, 0.1]] * 3 + [[0.0, 0.0, 0.5]])
+    places = 3.0 * torch.stack([azimuths.cos(), azimuths.sin(), torch.zeros(4)], dim=-1)
+    # Far cameras, so that all rays of one are parallel: what counts is the angle at the point.
+    directions = -places / 3.0
+    drawn = Rays(targets - 3.0 * directions, directions, torch.zeros(4, 3), torch.ones(4))
+    seen = RayRendering(torch.zeros(4, 3), torch.ones(4), torch.zeros(0), 1, torch.full((4,), 3.0))
+    torch.testing.assert_close(facing(seen, drawn, 1.0), torch.tensor([1.0, 0.5**4, 0.05, 1.0]), atol=1e-5, rtol=0)
