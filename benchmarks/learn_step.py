@@ -128,7 +128,7 @@ def measure(options: Options, backbone: Backbone, references: ReferenceImages) -
 
 def gradient_difference(learner: Learner, naive: NaiveStep) -> float:
     """Largest difference of the tokens' gradients for the same random numbers, over the largest entry."""
-    learner._backward(learner._draws())
+    learner._backward(learner.draws())
     (expected,) = torch.autograd.grad(naive.loss(), naive.tokens)
     return float((learner.tokens.grad - expected).abs().max() / expected.abs().max())
 

@@ -2,16 +2,18 @@
 
     python benchmarks/peak_bytes.py guidance            # the MVDream lift's guidance, forward and backward
     python benchmarks/peak_bytes.py learn --pixels 768  # a step of learning on Stable Diffusion 2.1
+    python benchmarks/peak_bytes.py apprentice --pixels 512  # a step of an apprentice's training, and its operations
     python benchmarks/peak_bytes.py draw                # the lift by views: its views drawn
     python benchmarks/peak_bytes.py render              # a step of the lift without its guidance; this one computes
     python benchmarks/peak_bytes.py fit                 # a step of the lift by views; so does this one
 
-The first three run the real code on tensors that have shapes and no contents, and add up the bytes of those alive at
+The first four run the real code on tensors that have shapes and no contents, and add up the bytes of those alive at
 the same time, weights included. A GPU needs more: workspaces of its kernels, fragmentation, and the CUDA context.
 Prints one JSON line for each setting.
 """
 
 import json
+import os
 import weakref
 from dataclasses import replace
 from typing import Any, Literal
@@ -23,7 +25,9 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
 
+from dreamdist3d.apprentice import Apprentice, ApprenticeConfig
 from dreamdist3d.backbones import Backbone, install_joint_attention
 from dreamdist3d.config import load_config
 from dreamdist3d.guidance import Condition, MultiviewGuidance
@@ -178,6 +182,32 @@ def fit() -> None:
     report(live, rays=views.rays, samples=views.samples_per_ray, pool=len(pool))
 
 
+def apprentice(pixels: int = 512, width: int = 768) -> None:
+    """A step of `Lessons.pictures` on 64 pictures, 32 of them denoised; and its floating point operations."""
+    for precision in DTYPES:
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            backbone = full_size("sd21", torch.float32)
+            network = Apprentice(ApprenticeConfig(64, 768 + 768, 1024, 0.01, width=width, heads=width // 64))
+            live = LiveBytes(backbone.unet, backbone.text_encoder, network)
+            counter = FlopCounterMode(display=False)
+            with prepared(backbone, Execution(precision)), live, counter:
+                _teach(network, backbone, pixels // 8)
+        parameters = sum(weight.numel() for weight in network.parameters())
+        tflop = round(counter.get_total_flops() / 1e12, 1)
+        report(live, precision=precision, parameters=parameters, tflop=tflop)
+    os._exit(0)  # the interpreter's end, with fake tensors that were counted, crashes now and then
+
+
+def _teach(network: Apprentice, backbone: Backbone, size: int) -> None:
+    encoder = SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder)
+    tokens = network(torch.randn(8, 8, 64, 768 + 768))
+    text = encoder.encode(tokens.flatten(0, 1)).hidden[:32]
+    latents, times = torch.randn(32, 4, size, size), torch.randint(1000, (32,))
+    with torch.no_grad():
+        target = backbone.predict(latents, times, torch.randn(32, 77, 1024))
+    (backbone.predict(latents, times, text) - target).square().mean().backward()
+
+
 def render(pixels: int = 128) -> None:
     """The second step after a renewal of the occupancy grid, on the field every run begins with.
 
@@ -201,5 +231,5 @@ def render(pixels: int = 128) -> None:
 
 if __name__ == "__main__":
     tyro.extras.subcommand_cli_from_dict(
-        {"guidance": guidance, "learn": learn, "draw": draw, "render": render, "fit": fit}
+        {"guidance": guidance, "learn": learn, "apprentice": apprentice, "draw": draw, "render": render, "fit": fit}
     )

@@ -121,7 +121,7 @@ class Assistant:
         self.pictures, self.seed = pictures, seed
         self._undone: list[_State] = []
         if source is not None:
-            source.check_encoder(self._proposer.backbone)
+            source.check_model(self._proposer.backbone)
             self.subject: Subject = DistributionSubject(source, paths)
             edit = Edit(draw_seed=seed, noise_seed=seed)
             picture = self._proposer.sample(self.subject, [edit])[0]

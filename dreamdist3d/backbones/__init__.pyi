@@ -21,4 +21,11 @@ from .joint_attention import (
 )
 from .load import load_backbone as load_backbone
 from .precision import resolve_precision as resolve_precision, set_precision as set_precision
-from .sampling import denoise as denoise, latent_shape as latent_shape, sample_images as sample_images
+from .reference_attention import install_reference_attention as install_reference_attention
+from .references import see_references as see_references
+from .sampling import (
+    denoise as denoise,
+    latent_shape as latent_shape,
+    sample_images as sample_images,
+    sample_latents as sample_latents,
+)

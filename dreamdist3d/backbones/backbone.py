@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -35,6 +36,7 @@ class Backbone:
     device: torch.device
     dtype: torch.dtype
     low_vram: bool = False
+    reference_attention: str = ""  # hash of what was installed by `see_references`
     _identity: str | None = field(default=None, repr=False)
 
     @cached_property
@@ -117,8 +119,11 @@ class Backbone:
     ) -> tuple[Tensor, Tensor]:
         """`predict`, in float32, for the prompts and for the negative ones: what classifier-free guidance mixes.
 
-        One call of the UNet on 2 B latents, or, with `low_vram`, two on B.
+        One call of the UNet on 2 B latents, or, with `low_vram`, two on B. Where prompts have references behind their
+        words, negative ones have zeros, which are none.
         """
+        if negative.shape[1] < text.shape[1]:
+            negative = F.pad(negative, (0, 0, 0, text.shape[1] - negative.shape[1]))
         if self.low_vram:
             with_text, without = (self.predict(latents, timesteps, c, cameras, n_views) for c in (text, negative))
             return with_text.float(), without.float()

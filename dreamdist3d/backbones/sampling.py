@@ -26,7 +26,24 @@ def sample_images(
     n_views: int = 1,
     rescale: float = 0.0,
 ) -> Tensor:
-    """Denoise `noise` to pictures [B, 3, H, W] in [0, 1].
+    """Denoise `noise` to pictures [B, 3, H, W] in [0, 1]; arguments as of `sample_latents`."""
+    latents = sample_latents(backbone, text, negative, noise, guidance_scale, steps, cameras, n_views, rescale)
+    return (backbone.decode_latents(latents) / 2 + 0.5).clamp(0, 1)
+
+
+@torch.no_grad()
+def sample_latents(
+    backbone: Backbone,
+    text: Tensor,  # [B, L, D]
+    negative: Tensor,  # [L, D]
+    noise: Tensor,  # [B, c, h, w]
+    guidance_scale: float,
+    steps: int = 30,
+    cameras: Tensor | None = None,  # [B, 16]
+    n_views: int = 1,
+    rescale: float = 0.0,
+) -> Tensor:
+    """Denoise `noise` to scaled latents [B, c, h, w].
 
     Args:
         text, negative: hidden states of the prompts and of the negative prompt.
@@ -41,13 +58,13 @@ def sample_images(
     scheduler = DDIMScheduler.from_config(backbone.scheduler.config, clip_sample=False, timestep_spacing="trailing")
     scheduler.set_timesteps(steps)
     latents = noise.to(backbone.device)
-    texts = text.to(backbone.device), negative.expand_as(text).to(backbone.device)
+    texts = text.to(backbone.device), negative.expand(len(text), -1, -1).to(backbone.device)
     cameras = None if cameras is None else cameras.to(backbone.device)
     for t in scheduler.timesteps:
         timesteps = t.expand(len(text)).to(backbone.device)
         guided = _guided(backbone, latents, timesteps, *texts, guidance_scale, cameras, n_views, rescale)
         latents = scheduler.step(guided, t, latents).prev_sample
-    return (backbone.decode_latents(latents) / 2 + 0.5).clamp(0, 1)
+    return latents
 
 
 @torch.no_grad()
@@ -69,7 +86,7 @@ def denoise(
     0, predicts.
     """
     device = backbone.device
-    latents, text, negative = latents.to(device), text.to(device), negative.expand_as(text).to(device)
+    latents, text, negative = latents.to(device), text.to(device), negative.expand(len(text), -1, -1).to(device)
     cameras = None if cameras is None else cameras.to(device)
     for number, timestep in enumerate(timesteps):
         now = torch.full((len(latents),), timestep, device=device)

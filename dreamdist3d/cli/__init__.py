@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from tyro.conf import FlagCreatePairsOff
 from tyro.extras import SubcommandApp
 
+from dreamdist3d.cli.apprentice import apprentice
 from dreamdist3d.cli.assistant import assist, assistant, chat
 from dreamdist3d.cli.baselines import baseline
 from dreamdist3d.cli.comfyui import comfyui
@@ -28,6 +29,7 @@ _ABOUT_PROMPTS = (learn, sample, mix, inspect, convert, baseline, dataset)
 for _command in (*_ABOUT_PROMPTS, launch, batch, status, export, evaluate, assist, chat, demo, doctor):
     app.command(_command)
 app.command(backbones, name="backbones", help="Weights: what exists and is here; convert original checkpoints.")
+app.command(apprentice, name="apprentice", help="Instant distributions: clusters, experts, training, evaluation.")
 app.command(mini, name="mini", help="The miniature world: train its backbone, render reference images.")
 app.command(comfyui, name="comfyui", help="The nodes for ComfyUI: install them, take them out again.")
 app.command(trellis, name="trellis", help="The checkout of TRELLIS that system.engine=trellis uses.")

@@ -12,7 +12,7 @@ from dreamdist3d.cli.given import BackboneName, given, left_out
 
 if TYPE_CHECKING:
     from dreamdist3d.backbones import Backbone
-    from dreamdist3d.prompts import PromptDraw, PromptSource
+    from dreamdist3d.prompts import PromptDistribution, PromptDraw, PromptSource, ReferenceImages
     from dreamdist3d.prompts.looks.health import Health
     from dreamdist3d.prompts.looks.pictures import Sampling
 
@@ -68,6 +68,10 @@ def learn(
     backbone: BackboneName = "mini",
     settings: Annotated[LearnSettings, arg(name="")] = LearnSettings(),
     execution: Annotated[ExecutionSettings, arg(name="")] = ExecutionSettings(),
+    instant: bool = False,
+    details: bool = False,
+    apprentice: Annotated[Path | None, left_out("FILE", "the packaged one")] = None,
+    start: Annotated[Path | None, arg(name="from", metavar="FILE", help_behavior_hint="(default: random)")] = None,
     restart: bool = False,
     device: Device = "auto",
 ) -> None:
@@ -78,11 +82,18 @@ def learn(
     Args:
         folder: reference images: JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF; HEIC with pillow-heif.
         out: the safetensors file to write.
+        instant: by an apprentice, in one pass and without optimising; pictures it does not know are learned as usual,
+            beginning from its guess.
+        details: with --instant, also show the UNet the pictures themselves: for one object in a few views.
+        apprentice: the file of another apprentice than the packaged one.
+        start: a distribution to begin from, such as an instant one; its prompts and tokens are kept in number.
         restart: forget the checkpoint of an interrupted learning.
         device: where to compute.
     """
+    from dreamdist3d.apprentice import is_known
     from dreamdist3d.backbones import load_backbone
-    from dreamdist3d.prompts import Execution, learn, load_references, preset_for
+    from dreamdist3d.errors import UserError
+    from dreamdist3d.prompts import Execution, PromptDistribution, config_from, learn, load_references, preset_for
     from dreamdist3d.prompts.learning.processes import Processes
     from dreamdist3d.prompts.looks.health import look_at_health
     from dreamdist3d.runs.prepare import resolve_device
@@ -98,14 +109,62 @@ def learn(
             print(references.told, file=sys.stderr)
     objective = settings.objective or ("paper" if settings.covariance == "diagonal" else "coupled")
     config = replace(preset_for(model, objective), **given(settings))
+    begin = None if start is None else PromptDistribution.load(start)
+    facts = {}
+    if instant:
+        _check_instant(settings, start)
+        begin = _instant(model, references, settings, apprentice, details)
+        if is_known(begin):
+            if processes.leads:
+                begin.save(out)
+                print(out)
+            return
+        facts["knownness"] = begin.metadata["knownness"]
+        if processes.leads:
+            said = f"such pictures are new to the apprentice (knownness {facts['knownness']}): learning from its guess"
+            print(said, file=sys.stderr)
+    elif details:
+        raise UserError("--details are what an apprentice shows of the pictures: give --instant too.")
+    if begin is not None:
+        config = replace(config_from(begin, config), **given(settings))
     steps = Execution(execution.precision, execution.compile, checkpointing=execution.low_vram)
-    learned = learn(model, references, config, out, restart, steps)
+    learned = learn(model, references, config, out, restart, steps, begin)
     if processes.leads:
         print(out)
-        if config.prompts > 1:
-            health = look_at_health(model, learned, references.pixels)
-            replace(learned, metadata=learned.metadata | health.facts).save(out)
+        health = look_at_health(model, learned, references.pixels) if config.prompts > 1 else None
+        if health is not None or facts:
+            facts |= {} if health is None else health.facts
+            replace(learned, metadata=learned.metadata | facts).save(out)
+        if health is not None:
             _say_health(health)
+
+
+def _check_instant(settings: LearnSettings, start: Path | None) -> None:
+    from dreamdist3d.errors import UserError
+
+    if start is not None:
+        raise UserError("--instant begins from the pictures alone: leave --from out.")
+    if settings.covariance == "diagonal" or settings.objective == "paper":
+        raise UserError("an apprentice makes coupled low_rank distributions: leave --objective and --covariance out.")
+
+
+def _instant(
+    model: "Backbone",
+    references: "ReferenceImages",
+    settings: LearnSettings,
+    apprentice: Path | None,
+    details: bool,
+) -> "PromptDistribution":
+    """What the apprentice makes of the references."""
+    from dreamdist3d.apprentice import instant, load_apprentice, packaged_apprentice
+    from dreamdist3d.backbones.references import FILE
+
+    path = apprentice or packaged_apprentice(model)
+    trained, prefix, suffix = load_apprentice(path), settings.prefix or "", settings.suffix or ""
+    made = instant(model, trained, references, settings.prompts, prefix, suffix, details)
+    if details and apprentice is not None:
+        return replace(made, metadata={**made.metadata, "reference_attention_path": str(path.resolve().parent / FILE)})
+    return made
 
 
 @dataclass(frozen=True)

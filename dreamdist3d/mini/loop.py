@@ -30,7 +30,7 @@ class Stage:
 
     `losses` names the kinds of step with their share; each maps a generator seeded for the step, on the models'
     device, to named scalars, of which "loss" is minimised. On a GPU a kind is captured as a CUDA graph: its shapes
-    must not change from step to step, and nothing in it may wait for the GPU.
+    must not change from step to step, and nothing in it may wait for the GPU. Not `captured`, it may do both.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Stage:
     weight_decay: float = 0.01
     warmup: int = 100
     ema_decay: float | None = None
+    captured: bool = True
     on_checkpoint: Callable[[int], None] = lambda step: None
 
 
@@ -102,7 +103,7 @@ class _Trainer:
         self.average = [p.detach().clone() for p in self.parameters] if stage.ema_decay else None
         self.generator = torch.Generator(self.device)
         self.kinds: dict[str, Any] = {
-            name: loss if self.on_cpu else Captured(loss, self.parameters, self.generator)
+            name: Captured(loss, self.parameters, self.generator) if stage.captured and not self.on_cpu else loss
             for name, (_, loss) in stage.losses.items()
         }
         self.values: dict[str, Tensor] = {}

@@ -159,6 +159,8 @@ class PromptComposition(PromptSource):
             raise UserError("a composition is made of at least two distributions: name them all.")
         if self.kind not in KINDS:
             raise UserError(f"the composition {self.kind!r} is unknown: it is one of {', '.join(KINDS)}.")
+        if any(component.references is not None for component in self.components):
+            raise UserError("distributions with pictures in them do not mix: make them without --details.")
         first = self.components[0]
         for component in self.components[1:]:
             names = first.encoder_fingerprint, component.encoder_fingerprint

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,8 @@ class PromptDistribution(PromptSource):
     suffix: str = ""
     metadata: dict[str, str] = field(default_factory=dict)  # facts about the training
     limit: float | None = None  # of a draw's distance from the mean, in the prompts' median distance
+    references: Tensor | None = None  # [T, D] float32, of pictures, for a UNet that sees them (`see_references`)
+    reference_attention: str = ""  # hash of the weights it sees them by
 
     def __post_init__(self) -> None:
         check_covariance(self.covariance)
@@ -50,30 +52,40 @@ class PromptDistribution(PromptSource):
         if len(self.tokens) > MAX_PROMPTS:
             raise UserError(f"{len(self.tokens):,} prompts are too many: a distribution has {MAX_PROMPTS} at most.")
         object.__setattr__(self, "tokens", as_float32(self.tokens, "tokens", "prompts, tokens, width"))
+        if self.references is not None:
+            object.__setattr__(self, "references", as_float32(self.references, "references", "tokens, width"))
 
     @property
     def content_hash(self) -> str:
-        """Hex SHA-256 of all that decides a draw: tokens, covariance, fingerprint, prefix, suffix, limit if any."""
+        """Hex SHA-256 of all that decides a draw: tokens, covariance, fingerprint, prefix, suffix, and, if there are
+        any, limit and references."""
         digest = hashlib.sha256(self.tokens.numpy().astype("<f4").tobytes())
         for part in (list(self.tokens.shape), *self._described().items()):
             digest.update(repr(part).encode())
+        if self.references is not None:
+            digest.update(self.references.numpy().astype("<f4").tobytes())
         return digest.hexdigest()
 
     def save(self, path: Path) -> None:
         """As `PromptSource.save`."""
-        write_stored(Path(path), FORMAT, {"tokens": self.tokens}, {**self.metadata, **self._described()})
+        tensors = {"tokens": self.tokens} | ({} if self.references is None else {"references": self.references})
+        write_stored(Path(path), FORMAT, tensors, {**self.metadata, **self._described()})
 
     @classmethod
     def from_stored(cls, stored: Stored) -> "Self":
         """As `PromptSource.from_stored`."""
-        stored.require(FORMAT, "tokens")
+        references = stored.tensors.get("references")
+        stored.require(FORMAT, "tokens", *([] if references is None else ["references"]))
         described: dict[str, Any] = stored.take(*_DESCRIBED)
         limit = stored.metadata.pop("limit", None)  # files from before there was one have none
+        seen_by = stored.metadata.pop("reference_attention", "")
         try:
             return cls(
                 stored.tensors["tokens"],
                 metadata=stored.metadata,
                 limit=None if limit is None else float(limit),
+                references=references,
+                reference_attention=seen_by,
                 **described,
             )
         except (UserError, ValueError) as error:
@@ -92,7 +104,8 @@ class PromptDistribution(PromptSource):
             UserError: the encoder has another width, or the prompt is too long.
         """
         features = self.features(encoder, prefix, suffix)
-        return Moments.of(features.hidden, self.covariance, int(features.ends[0]), self.limit)
+        found = Moments.of(features.hidden, self.covariance, int(features.ends[0]), self.limit)
+        return replace(found, references=self.references)
 
     @torch.no_grad()
     def features(
@@ -127,4 +140,5 @@ class PromptDistribution(PromptSource):
 
     def _described(self) -> dict[str, str]:
         limit = {} if self.limit is None else {"limit": str(self.limit)}
-        return {key: getattr(self, key) for key in _DESCRIBED} | limit
+        seen_by = {"reference_attention": self.reference_attention} if self.reference_attention else {}
+        return {key: getattr(self, key) for key in _DESCRIBED} | limit | seen_by

@@ -65,7 +65,7 @@ class SoftPromptEncoder:
                 "use the backbone they were learned with."
             )
         length = tokens.shape[1]
-        before, after = self._words(prefix), self._words(suffix)
+        before, after = self.words(prefix), self.words(suffix)
         self._check_length(len(before) + length + len(after), f"prefix {prefix!r}, {length} tokens, suffix {suffix!r}")
         # The placeholders are looked up like words and then replaced.
         words = [*before, *[self._pad_id] * length, *after]
@@ -84,7 +84,7 @@ class SoftPromptEncoder:
         Raises:
             UserError: a text does not fit; it is never cut silently.
         """
-        prompts = [self._words(text) for text in texts]
+        prompts = [self.words(text) for text in texts]
         for words, text in zip(prompts, texts, strict=True):
             self._check_length(len(words), f"the text {text!r}")
         return self._run(prompts)
@@ -96,7 +96,7 @@ class SoftPromptEncoder:
         Raises:
             UserError: there is no word in the text.
         """
-        words = self._words(text)
+        words = self.words(text)
         if not words:
             raise UserError(f"the text {text!r} holds no word: give at least one.")
         return self._embedding.weight[torch.tensor(words, device=self.device)].detach().float()
@@ -113,7 +113,8 @@ class SoftPromptEncoder:
         pad = self._tokenizer.pad_token_id
         return self._tokenizer.eos_token_id if pad is None else pad
 
-    def _words(self, text: str) -> list[int]:
+    def words(self, text: str) -> list[int]:
+        """The token ids of a text, without the marks around it."""
         # SD 2.x pads with "!": without the flag an exclamation mark in a prompt would be read as padding.
         # Not verbose: too long a text is our error to tell, once and in one line.
         found = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)

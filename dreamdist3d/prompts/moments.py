@@ -34,6 +34,7 @@ class Moments:
     directions: Tensor | None  # [R, L, D]; of K prompts R = K: (h_k - mu) / sqrt(K - 1)
     end: int | None = None  # position of the end-of-text mark; None: unknown
     farthest: Tensor | None = None  # scalar: no draw of a `low_rank` Gaussian lies farther from mu; None: any may
+    references: Tensor | None = None  # [T, D], which every prompt carries behind its words
 
     @classmethod
     def of(
@@ -70,7 +71,7 @@ class Moments:
         omega: Tensor,  # [..., R] for low_rank, [..., L, D] for diagonal
         gamma: float = 1.0,
     ) -> Tensor:
-        """The prompts [..., L, D] that standard normal `omega` stands for.
+        """The prompts [..., L, D] that standard normal `omega` stands for; [..., L + T, D] with references.
 
         low_rank: mu + gamma sum_k omega_k (h_k - mu) / sqrt(K - 1), the sum scaled down to the length `farthest`
         where it is longer (the scale counts as a constant in gradients); diagonal: mu + gamma omega sigma. With K = 1
@@ -78,17 +79,17 @@ class Moments:
         """
         omega = omega.to(self.mu)
         if self.directions is None:
-            return self.mu + gamma * omega * self.sigma
+            return with_references(self.mu + gamma * omega * self.sigma, self.references)
         deviation = gamma * torch.einsum("...r,rld->...ld", omega, self.directions)
         if self.farthest is not None:
             length = deviation.detach().flatten(-2).norm(dim=-1)[..., None, None]
             deviation = deviation * torch.where(length > self.farthest, self.farthest / length, 1.0)
-        return self.mu + deviation
+        return with_references(self.mu + deviation, self.references)
 
     def scaled(self, gamma: float) -> "Moments":
         """The same mean, with gamma times the deviation."""
         directions = None if self.directions is None else gamma * self.directions
-        return Moments(self.mu, gamma * self.sigma, directions, self.end, self.farthest)
+        return Moments(self.mu, gamma * self.sigma, directions, self.end, self.farthest, self.references)
 
 
 def blend(components: Sequence[Moments], weights: Sequence[float], gammas: Sequence[float]) -> Moments:
@@ -138,3 +139,14 @@ def omega_shape(
 ) -> tuple[int, ...]:
     """(K,) for low_rank, (L, D) for diagonal."""
     return tuple(shape[:1]) if covariance == "low_rank" else tuple(shape[1:])
+
+
+def with_references(
+    text: Tensor,  # [..., L, D]
+    references: Tensor | None,  # [T, D]
+) -> Tensor:
+    """Prompts [..., L + T, D] with references behind their words."""
+    if references is None:
+        return text
+    behind = references.to(text).expand(*text.shape[:-2], *references.shape)
+    return torch.cat([text, behind], dim=-2)

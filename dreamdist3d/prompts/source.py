@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from dreamdist3d.backbones import Backbone, Fingerprinted, has_fingerprint, is_earlier, shortened
+from dreamdist3d.backbones import Backbone, Fingerprinted, has_fingerprint, is_earlier, see_references, shortened
 from dreamdist3d.errors import UserError
 from dreamdist3d.prompts.draw import PromptDraw
 from dreamdist3d.prompts.encoder import SoftPromptEncoder
@@ -25,6 +25,7 @@ class PromptSource(ABC):
 
     encoder_fingerprint: str  # `Backbone.fingerprint` of the text encoder it was learned with
     metadata: dict[str, str]  # facts about the training
+    reference_attention: str = ""  # hash of what a UNet needs to see the pictures in its prompts; empty: none are
 
     @property
     @abstractmethod
@@ -107,8 +108,10 @@ class PromptSource(ABC):
     def check_model(self, backbone: Backbone) -> None:
         """`check_encoder`; and prompts that were made together with a changed UNet are refused by any other.
 
+        Afterwards the model sees the pictures that the prompts carry, if they do (`see_references`).
+
         Raises:
-            UserError: the text encoder or the model is another.
+            UserError: the text encoder or the model is another, or what the pictures are seen by is not there.
         """
         self.check_encoder(backbone)
         belongs = self.metadata.get(MODEL)
@@ -118,14 +121,18 @@ class PromptSource(ABC):
                 f"{backbone.identity[:12]}): use {self.metadata.get('backbone', 'the backbone beside them')} "
                 "(system.backbone=, --backbone)."
             )
+        see_references(backbone, self.reference_attention, self.metadata.get("reference_attention_path", ""))
 
     def check_text_side(self, model: Fingerprinted) -> None:
         """`check_encoder`, for engines of which no more than the text encoder is ours; a changed UNet is none of them.
 
         Raises:
-            UserError: the text encoder is another, or the prompts mean something to a changed model alone.
+            UserError: the text encoder is another, or the prompts mean something to a changed model alone, or carry
+                pictures, which only our own backbones see.
         """
         self.check_encoder(model)
+        if self.reference_attention:
+            raise UserError("the prompts carry pictures, which this engine does not see: make them without --details.")
         if MODEL in self.metadata:
             raise UserError(
                 "the prompts were made together with a changed diffusion model and mean nothing to another one: use it "

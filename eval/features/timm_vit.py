@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dreamdist3d.backbones.hashes import remembered_sha256
@@ -54,7 +55,7 @@ class TimmEncoder:
         import timm
 
         path = weights_of(model, checkpoint)
-        self._model = _load(model, path).to(best_device())
+        self._model: Any = _load(model, path).to(best_device())
         config = timm.data.resolve_model_data_config(self._model) | dict(model.preprocess)
         self._transform = timm.data.create_transform(**config, is_training=False)
         self.name = model.name
@@ -65,11 +66,29 @@ class TimmEncoder:
         """[N, 3, H, W], or N pictures [3, H, W] of any sizes, in [0, 1] -> [N, D] unit vectors."""
         return unit_features(images, self._preprocess, self._forward)
 
+    @torch.no_grad()
+    def patches(self, images: Tensor | Sequence[Tensor], side: int) -> Tensor:
+        """What it makes of every place, averaged to side x side: [N, side^2, D] on the CPU, not of unit length.
+
+        Args:
+            images: as of `encode`.
+        """
+        found = []
+        for image in images:
+            tokens = self._model.forward_features(self._preprocess(image)[None].to(self._device))
+            grid = tokens[:, self._model.num_prefix_tokens :].mT.unflatten(2, self._model.patch_embed.grid_size)
+            found.append(F.adaptive_avg_pool2d(grid, side).flatten(2).mT.float().cpu())
+        return torch.cat(found)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self._model.parameters()).device
+
     def _preprocess(self, image: Tensor) -> Tensor:
         return self._transform(to_pillow(image))
 
     def _forward(self, inputs: Tensor) -> Tensor:
-        return self._model(inputs.to(next(self._model.parameters()).device))
+        return self._model(inputs.to(self._device))
 
 
 def weights_of(model: TimmModel, checkpoint: Path | None = None) -> Path:

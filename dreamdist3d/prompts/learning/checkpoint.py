@@ -27,9 +27,11 @@ class Checkpoint:
         settings: Mapping[str, Any],  # plain values, `steps` among them
         references: str,  # content hash of the images
         backbone: Backbone,
+        start: str = "",  # content hash of the distribution it began from
     ) -> None:
         self.path = out.with_name(out.name + ".ckpt")
         self._settings, self._references, self._backbone = dict(settings), references, backbone
+        self._start = start
         self._saved_at, self._took = time.monotonic(), 0.0
 
     def due(self, step: int) -> bool:
@@ -45,6 +47,7 @@ class Checkpoint:
             "references": self._references,
             "encoder": self._backbone.fingerprint,
             "model": self._backbone.identity,
+            "start": self._start,
         }
         write_atomic(self.path, lambda temporary: torch.save({**state, **belongs}, temporary))
         self._saved_at = time.monotonic()
@@ -84,6 +87,8 @@ class Checkpoint:
         ]
         if state["references"] != self._references:
             found.append("the reference images")
+        if state.get("start", "") != self._start:  # earlier versions began at random
+            found.append("what it began from (--from)")
         if not has_fingerprint(self._backbone, state["encoder"]):
             found.append("the text encoder")
         elif state.get("model", self._backbone.identity) != self._backbone.identity:  # earlier versions did not tell

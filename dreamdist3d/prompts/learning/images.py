@@ -16,6 +16,7 @@ from dreamdist3d.discovery import PICTURES, pictures_in
 from dreamdist3d.errors import UserError
 
 MAX_PIXELS = 2**27  # of a picture (134 million): up to 16 bytes each in memory while it is made small
+CONTENT_ORDER = "content"  # of pictures: by their hashes, whatever their files are called
 CHUNK_PIXELS = 512 * 512  # at a time through the autoencoder, which bounds memory; a larger image goes alone
 
 
@@ -39,6 +40,12 @@ class ReferenceImages:
     def content_hash(self) -> str:
         """Hex SHA-256 of the pixels in their order."""
         return hashlib.sha256(np.ascontiguousarray(self.pixels.numpy(), "<f4").data).hexdigest()
+
+    def in_content_order(self) -> "ReferenceImages":
+        """The same pictures, by the hashes of their pixels: one order, however the files are named."""
+        keys = [hashlib.sha256(np.ascontiguousarray(one.numpy(), "<f4").data).digest() for one in self.pixels]
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        return ReferenceImages(self.pixels[order], [self.paths[index] for index in order], self.skipped)
 
 
 def load_references(folder: Path, size: int) -> ReferenceImages:

@@ -34,6 +34,7 @@ class Learner:
         latents: ReferenceLatents,
         config: LearnConfig,
         processes: Processes = ALONE,
+        start: Tensor | None = None,  # [K, M, d]; None: random
     ) -> None:
         self.step = 0
         self._backbone, self._latents, self._config, self._processes = backbone, latents, config, processes
@@ -44,6 +45,8 @@ class Learner:
         self._coupling = Coupling(latents.mean, config.prompts) if config.objective == "coupled" else None
         shape = (config.prompts, config.tokens, self._encoder.width)
         tokens = torch.randn(shape, generator=generator_for(config.seed, "tokens")) * INIT_STD
+        if start is not None:
+            tokens = start.clone()
         self.tokens = tokens.to(backbone.device).requires_grad_()  # [K, M, d]
         self._optimizer = torch.optim.AdamW([self.tokens], lr=config.lr, weight_decay=0.0)
 
@@ -58,7 +61,7 @@ class Learner:
         Raises:
             FloatingPointError: the loss or its gradient is not finite; the state stays as it was.
         """
-        loss = self._processes.sum(self._backward(self._draws()))
+        loss = self._processes.sum(self._backward(self.draws()))
         assert self.tokens.grad is not None  # the backward pass has just left it there
         gradient = self.tokens.grad = self._processes.sum(self.tokens.grad)
         # A gradient can overflow where the loss does not.
@@ -90,7 +93,7 @@ class Learner:
         loss.backward(inputs=[self.tokens])
         return loss.detach()
 
-    def _draws(self) -> StepDraws:
+    def draws(self) -> StepDraws:
         """This process's part of the step's randomness, all of which every process draws."""
         config = self._config
         generator = generator_for(config.seed, "step", self.step)

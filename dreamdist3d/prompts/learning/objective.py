@@ -38,23 +38,33 @@ def denoising_loss(
     backbone: Backbone, moments: Moments, draws: StepDraws, min_snr_gamma: float | None = None
 ) -> Tensor:
     """Mean over images and draws of ||target - prediction||^2 (mean over elements), all in one UNet call."""
+    return errors(backbone, text_of(moments, draws), draws, min_snr_gamma).mean()
+
+
+def errors(
+    backbone: Backbone,
+    text: Tensor,  # [B, S, L, D]
+    draws: StepDraws,
+    min_snr_gamma: float | None = None,
+) -> Tensor:
+    """[B]: each image's mean over draws and elements of (target - prediction)^2, weighted; one UNet call."""
     samples = draws.omega.shape[1]
     noisy = add_noise(backbone, draws.latents, draws.noise, draws.timesteps)
     target = diffusion_target(backbone, draws.latents, draws.noise, draws.timesteps)
     prediction = backbone.predict(
         noisy.repeat_interleave(samples, 0),
         draws.timesteps.repeat_interleave(samples, 0),
-        _text(moments, draws).flatten(0, 1).to(backbone.dtype),
+        text.flatten(0, 1).to(backbone.dtype),
     )
-    error = (prediction - target.repeat_interleave(samples, 0)).to(moments.mu.dtype)
+    error = (prediction - target.repeat_interleave(samples, 0)).to(text.dtype)
     per_image = error.square().flatten(1).mean(1).unflatten(0, (-1, samples)).mean(1)  # [B]
     if min_snr_gamma is not None:
         alphas = backbone.alphas_cumprod.to(per_image)[draws.timesteps]
         per_image = per_image * min_snr_weight(alphas, min_snr_gamma, backbone.prediction_type)
-    return per_image.mean()
+    return per_image
 
 
-def _text(moments: Moments, draws: StepDraws) -> Tensor:
+def text_of(moments: Moments, draws: StepDraws) -> Tensor:
     """The prompts [B, S, L, D] of a step."""
     text = moments.embed(draws.omega)
     if moments.farthest is None:

@@ -10,7 +10,7 @@ from dreamdist3d.prompts import SoftPromptEncoder
 from dreamdist3d.prompts.learning.coupling import LIMIT, Coupling, pairs_of
 from dreamdist3d.prompts.learning.images import encode_references
 from dreamdist3d.prompts.learning.learner import Learner
-from dreamdist3d.prompts.learning.objective import _text
+from dreamdist3d.prompts.learning.objective import text_of
 from dreamdist3d.prompts.moments import Moments
 from tests.prompts.tiny import CONFIG
 
@@ -93,10 +93,10 @@ def test_one_prompt_sees_all_pictures_equally_often():
 def test_a_step_of_the_learner_is_the_definition(backbone, references):
     """The UNet sees h_k for a prompt alone, and mu + sum_k omega_k (h_k - mu) / sqrt(K - 1) otherwise."""
     learner = Learner(backbone, encode_references(backbone, references.pixels), CONFIG)
-    draws = learner._draws()
+    draws = learner.draws()
     encoder = SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder)
     h = encoder.encode(learner.tokens.detach(), CONFIG.prefix).hidden
-    text = _text(Moments.of(h, "low_rank", limit=LIMIT), draws)[:, 0]
+    text = text_of(Moments.of(h, "low_rank", limit=LIMIT), draws)[:, 0]
     z, mu = encode_references(backbone, references.pixels).mean, h.mean(0)
     pairs = pairs_of(CONFIG.prompts, len(z)).tolist()
     for number, (latents, omega) in enumerate(zip(draws.latents, draws.omega[:, 0], strict=True)):

@@ -30,7 +30,7 @@ def learner(backbone, tmp_path_factory):
 
 
 def gradient(learner):
-    learner._backward(learner._draws())
+    learner._backward(learner.draws())
     return learner.tokens.grad.clone()
 
 
@@ -98,7 +98,7 @@ def test_checkpointing_keeps_less_for_the_backward_pass(backbone, learner):
     with saved_bytes() as everything:
         gradient(learner)
     with saved_bytes() as little, prepared(backbone, Execution(checkpointing=True)):
-        learner._backward(learner._draws())
+        learner._backward(learner.draws())
     assert sum(little) < 0.9 * sum(everything)
 
 
