@@ -31,7 +31,11 @@ KEPT = {"color": ("color", "second", "part"), "pattern": ("pattern", "second")}
 
 
 def main(
-    out: Path = Path("outputs/assistant"), weights: Path | None = None, requests: int = 100, pictures: int = 100
+    out: Path = Path("outputs/assistant"),
+    weights: Path | None = None,
+    requests: int = 100,
+    pictures: int = 100,
+    first: int = 0,
 ) -> None:
     """Write `requests.json` and print the figures.
 
@@ -39,11 +43,12 @@ def main(
         weights: a folder that training wrote; None: the packaged one.
         requests: of each kind.
         pictures: how many of each kind are sampled too.
+        first: number of the first request, to measure in pieces.
     """
     torch.set_num_threads(1)
     stored, backbone, clip = load_assistant(weights), load_backbone("mini"), MiniClip()
     rows: dict[str, list[dict]] = {"clear": [], "vague": []}
-    for index in range(requests):
+    for index in range(first, first + requests):
         group_pictures, seen = make_group(HELD_OUT_SEED, index)
         talk = Assistant(group_pictures[:1], backbone=backbone, stored=stored, seed=index)
         for group, rest in rows.items():
@@ -52,7 +57,7 @@ def main(
             )
             plan = intention(talk, turn)
             row = {"kind": turn.kind, "request": turn.request, "past": turn.past, **judged(turn, plan, seen[0])}
-            if index < pictures and (turn.is_vague or about_attributes(turn)):
+            if index < first + pictures and (turn.is_vague or about_attributes(turn)):
                 asked = Assistant(group_pictures[:1], backbone=backbone, stored=stored, seed=index)
                 row |= looked_at(asked, turn, clip)
             rest.append(row)

@@ -27,12 +27,19 @@ Distributions = Annotated[
 ]
 
 
+Weights = Annotated[
+    Path | None,
+    arg(metavar="FOLDER", help_behavior_hint="(default: the packaged one)", help="what `assistant train` wrote"),
+]
+
+
 def assist(
     request: Positional[str],
     image: Images = (),
     distribution: Distributions = (),
     out: Path = Path("outputs/assist"),
     seed: int = 0,
+    weights: Weights = None,
     as_json: Annotated[bool, arg(name="json")] = False,
 ) -> None:
     """Say what you would like of a picture or a distribution, clearly or vaguely; get pictures and how they are made.
@@ -45,7 +52,7 @@ def assist(
         seed: of the first draws.
         as_json: print the answer as JSON.
     """
-    asked = _assistant(image, distribution, seed)
+    asked = _assistant(image, distribution, seed, weights)
     _answer(asked, request, out, as_json)
 
 
@@ -53,6 +60,7 @@ def chat(
     subject: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE [FILE ...]", help_behavior_hint="")],
     out: Path = Path("outputs/chat"),
     seed: int = 0,
+    weights: Weights = None,
     as_json: Annotated[bool, arg(name="json")] = False,
 ) -> None:
     """A dialogue about a distribution, a blend of several, or pictures: a line a request, until the input ends.
@@ -65,7 +73,7 @@ def chat(
     """
     distributions = tuple(path for path in subject if path.suffix == ".safetensors")
     images = tuple(path for path in subject if path.suffix != ".safetensors")
-    talk = _assistant(images, distributions, seed)
+    talk = _assistant(images, distributions, seed, weights)
     if not as_json:
         print('Say what you would like to see; "help" says what I know, an empty line or Ctrl-D ends.')
     for turn, line in enumerate(_lines(sys.stdin.isatty()), start=1):
@@ -86,12 +94,17 @@ def _lines(asks: bool) -> Iterator[str]:
         yield line
 
 
-def _assistant(images: tuple[Path, ...], distributions: tuple[Path, ...], seed: int) -> "Assistant":
+def _assistant(
+    images: tuple[Path, ...], distributions: tuple[Path, ...], seed: int, weights: Path | None
+) -> "Assistant":
     if bool(images) == bool(distributions):
         raise UserError("give pictures (--image) or distributions (--distribution), and not both.")
-    from dreamdist3d.assistant import Assistant
+    from dreamdist3d.assistant import Assistant, load_assistant
 
-    return Assistant.of_pictures(images, seed=seed) if images else Assistant.of_distribution(distributions, seed=seed)
+    stored = load_assistant(weights)
+    if images:
+        return Assistant.of_pictures(images, seed=seed, stored=stored)
+    return Assistant.of_distribution(distributions, seed=seed, stored=stored)
 
 
 def _answer(talk: "Assistant", request: str, folder: Path, as_json: bool) -> None:

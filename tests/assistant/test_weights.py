@@ -83,6 +83,8 @@ def test_a_subject_is_needed_and_a_missing_picture_is_told(tmp_path, capsys):
     assert "give pictures (--image) or distributions" in capsys.readouterr().err
     assert main(["assist", "make it red", "--image", str(tmp_path / "no.png")]) == 2
     assert "no.png does not exist" in capsys.readouterr().err
+    assert main(["assist", "make it red", "--image", "a.png", "--weights", str(tmp_path)]) == 2
+    assert "no assistant in" in capsys.readouterr().err
 
 
 @pytest.mark.slow
