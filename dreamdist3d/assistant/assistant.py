@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dreamdist3d.assistant.answer import Answer
 from dreamdist3d.assistant.edit import Edit, resolved
 from dreamdist3d.assistant.intentions import (
     NUMBERS,
     SEE,
-    Act,
     Change,
     Plan,
     Seen,
@@ -48,32 +48,6 @@ from dreamdist3d.prompts.learning.images import read_picture
 _NEXT_REQUEST = 1009  # between the seeds of a request and of the next one, for what is drawn
 _DRAWS = 3  # shown where other draws are asked for
 _MEASURED = ("color", "part", "pattern", "second", "material", "shape", "background")
-
-
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """What the assistant says to one request, and what it shows."""
-
-    request: str
-    act: Act
-    words: str
-    proposals: list[Proposal] = field(default_factory=list)
-    seen: Seen | None = None  # what the picture shows that the request is about
-    unknown: list[str] = field(default_factory=list)  # words of the request that nobody taught it
-    seconds: float = 0.0
-    plan: Plan | None = None  # the language model's own, before it was held against the pictures; None: it made none
-
-    def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON; pictures are not in it."""
-        return {
-            "request": self.request,
-            "act": self.act,
-            "words": self.words,
-            "unknown_words": self.unknown,
-            "seen": vars(self.seen) if self.seen else None,
-            "proposals": [proposal.to_dict() for proposal in self.proposals],
-            "seconds": round(self.seconds, 2),
-        }
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from dreamdist3d.assistant.assistant import Answer
+from dreamdist3d.assistant.answer import Answer
 from dreamdist3d.files import write_atomic, write_json
 from dreamdist3d.prompts.looks.pictures import picture_grid
 
