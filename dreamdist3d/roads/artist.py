@@ -16,7 +16,9 @@ from dreamdist3d.roads.cut import PLAIN, border_of
 _SET_AT = (0.32, 0.48, 0.64, 0.8)  # shares of the first views' steps at which their backdrop is put in order
 _TOLERANCE = 0.12  # of the pixel range: what is as near as this to its picture's border is backdrop
 _ALIKE = 0.25  # of the pixel range: colours that are told apart badly
-GRAYS = (1.0, 0.5, 0.0)
+_BACKDROPS = torch.tensor(
+    [[1.0] * 3, [0.5] * 3, [0.0] * 3, *([float(bit) for bit in f"{number:03b}"] for number in (5, 2, 1, 6, 3, 4))]
+)  # white, gray and black before colours, which shine on what stands before them
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Artist:
 
 
 class Backdrops:
-    """Puts one gray, the one least like the object, behind the first views of each asset while they are drawn.
+    """Puts one colour, the one least like the object, behind the first views of each asset while they are drawn.
 
     What is drawn on the model's own backdrop, a gray with a shade around the object, is cut badly. Views whose
     backdrops are not plain are left as they are.
@@ -99,7 +101,7 @@ class Backdrops:
     def __init__(self, backbone: Backbone, orders: Sequence[Order], steps: int) -> None:
         self._backbone, self._counts = backbone, [len(one.cameras.c2w) for one in orders]
         self._at = {int(share * steps) for share in _SET_AT}
-        self._grays: list[float] | None = None
+        self._colors: list[Tensor] | None = None
 
     def __call__(self, clean: Tensor, step: int) -> Tensor:
         """The clean latents of a step, with their backdrops in order when it is time."""
@@ -107,23 +109,26 @@ class Backdrops:
             return clean
         pictures = (self._backbone.decode_latents(clean) / 2 + 0.5).clamp(0, 1)
         parts = pictures.split(self._counts)
-        self._grays = self._grays or [gray_behind(part, _is_object(part)) for part in parts]
-        behind = [torch.full((len(part), 3), gray) for part, gray in zip(parts, self._grays, strict=True)]
+        self._colors = self._colors or [backdrop_for(part, _is_object(part)) for part in parts]
+        behind = [color.expand(len(part), 3) for part, color in zip(parts, self._colors, strict=True)]
         ordered = plain_background(pictures, torch.cat(behind), _TOLERANCE)
         is_plain = border_of(pictures)[1] <= PLAIN
         encoded = self._backbone.encode_images(ordered * 2 - 1)
         return torch.where(is_plain.to(clean.device)[:, None, None, None], encoded, clean)
 
 
-def gray_behind(pictures: Tensor, is_object: Tensor) -> float:
-    """Of white, gray and black the one that the fewest of the object's pixels come near to.
+def backdrop_for(pictures: Tensor, is_object: Tensor) -> Tensor:
+    """Of white, gray, black and the six pure colours the first that the smallest share of the object comes near to: [3].
 
     Args:
         pictures: [V, 3, H, W] in [0, 1].
         is_object: bool [V, H, W].
     """
     colors = pictures.movedim(1, -1)[is_object]
-    return min(GRAYS, key=lambda gray: float(((colors - gray).abs().amax(dim=-1) < _ALIKE).float().sum()))
+    if not len(colors):
+        return _BACKDROPS[0]
+    near = [(colors - one.to(colors)).abs().amax(dim=-1) < _ALIKE for one in _BACKDROPS]
+    return _BACKDROPS[min(range(len(near)), key=lambda number: round(float(near[number].float().mean()), 2))]
 
 
 def _is_object(pictures: Tensor) -> Tensor:

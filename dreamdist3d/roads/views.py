@@ -21,7 +21,7 @@ from dreamdist3d.lift.photometric import fit_step
 from dreamdist3d.lift.pool import ViewPool
 from dreamdist3d.lift.render import render
 from dreamdist3d.randomness import generator_for
-from dreamdist3d.roads.artist import Artist, Order, gray_behind
+from dreamdist3d.roads.artist import Artist, Order, backdrop_for
 from dreamdist3d.roads.base import Asset, RoadConfig
 from dreamdist3d.roads.cut import cut_out
 
@@ -118,7 +118,7 @@ def _keep(config: RoadConfig, maker: _Maker, cameras: Cameras, pictures: Tensor,
 
 @torch.no_grad()
 def _shown(maker: _Maker, cameras: Cameras, size: int, n_samples: int) -> Tensor:
-    """Renders [V, 3, S, S] over the gray that is least like them."""
+    """Renders [V, 3, S, S] over the colour that is least like them."""
     state = maker.state
     device = state.field.outer.weight.device
     with state.field.cached() as field:
@@ -127,7 +127,8 @@ def _shown(maker: _Maker, cameras: Cameras, size: int, n_samples: int) -> Tensor
             for view in range(len(cameras.c2w))
         ]
     rgb, alpha = torch.cat([one.rgb for one in seen]), torch.cat([one.opacity for one in seen])
-    return (rgb + (1 - alpha[:, None]) * gray_behind(rgb, alpha > 0.5)).clamp(0, 1)
+    behind = backdrop_for(rgb, alpha > 0.5).to(rgb).view(1, 3, 1, 1)
+    return (rgb + (1 - alpha[:, None]) * behind).clamp(0, 1)
 
 
 def first_cameras(data: DataConfig, count: int, elevation_deg: float) -> Cameras:
