@@ -118,7 +118,7 @@ class Backdrops:
 
 
 def backdrop_for(pictures: Tensor, is_object: Tensor) -> Tensor:
-    """Of white, gray, black and the six pure colours the first that the smallest share of the object comes near to: [3].
+    """Of white, gray, black and six pure colours the first that the smallest share of the object comes near to: [3].
 
     Args:
         pictures: [V, 3, H, W] in [0, 1].
