@@ -13,8 +13,8 @@ from dreamdist3d.lift.cameras import Cameras, camera_condition
 from dreamdist3d.roads.config import ViewsConfig
 from dreamdist3d.roads.cut import PLAIN, border_of
 
-_SET_AT = (0.32, 0.48, 0.64, 0.8)  # shares of the first views' steps at which their backdrop is put in order
-_TOLERANCE = 0.12  # of the pixel range: what is as near as this to its picture's border is backdrop
+_SET_AT = (0.4, 0.56, 0.72, 0.84)  # shares of the first views' steps at which their backdrop is put in order
+_TOLERANCE = 0.08  # of the pixel range: what is as near as this to its picture's border is backdrop
 _ALIKE = 0.25  # of the pixel range: colours that are told apart badly
 _BACKDROPS = torch.tensor(
     [[1.0] * 3, [0.5] * 3, [0.0] * 3, *([float(bit) for bit in f"{number:03b}"] for number in (5, 2, 1, 6, 3, 4))]

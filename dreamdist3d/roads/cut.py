@@ -13,7 +13,8 @@ from dreamdist3d.choices import CutKind
 from dreamdist3d.errors import UserError
 
 _NOISE_SHARE, _NOISES = 0.9, 3.0  # the border's deviation that most of it stays under, and how many of them are object
-_TOLERANCES = (0.08, 0.15)  # in shares of the pixel range, whatever the border's noise
+_CONTRAST = 0.2  # of how far most of the object is from the border's colour: nearer, it is a shade of that
+_TOLERANCES = (0.08, 0.13)  # in shares of the pixel range, whatever noise and contrast
 PLAIN = 0.06  # a border that deviates more is not of one colour
 _FLAT_HOLE = 0.8  # of the tolerance: what lies inside the object and is mostly as near as this is a hole in it
 _SPECK = 0.02  # of the object's area: smaller pieces are none of it
@@ -69,8 +70,10 @@ def border_of(pictures: Tensor) -> tuple[Tensor, Tensor]:
 
 def _by_color(picture: Tensor, color: Tensor, noise: float) -> Tensor:
     """Alpha [H, W]: 0 near the colour where that reaches the border, 1 inside, and on the rim by likeness."""
-    tolerance = min(max(_NOISES * noise, _TOLERANCES[0]), _TOLERANCES[1])
     away = (picture - color[:, None, None]).abs().amax(dim=0)
+    standing_out = away[away > _TOLERANCES[0]]
+    contrast = float(standing_out.median()) if len(standing_out) else 0.0
+    tolerance = min(max(_NOISES * noise, _CONTRAST * contrast, _TOLERANCES[0]), _TOLERANCES[1])
     alpha = (away / tolerance - 0.5).clamp(0, 1)
     outside = (alpha < 0.5).numpy()
     areas, count = ndimage.label(outside)

@@ -35,7 +35,7 @@ def test_backdrops_are_put_in_order_at_their_time_and_only_plain_ones() -> None:
     busy = torch.rand(4, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     clean = backbone.encode_images(torch.cat([discs((1.0, 1.0, 1.0), 0.55), busy]) * 2 - 1)
     backdrops = Backdrops(backbone, orders, 25)
-    assert backdrops(clean, 7) is clean
-    ordered = backbone.decode_latents(backdrops(clean, 8)) / 2 + 0.5
+    assert backdrops(clean, 9) is clean
+    ordered = backbone.decode_latents(backdrops(clean, 10)) / 2 + 0.5
     torch.testing.assert_close(ordered[:4], discs((1.0, 1.0, 1.0), 0.5), atol=1e-5, rtol=0)
     torch.testing.assert_close(ordered[4:], busy, atol=1e-5, rtol=0)
