@@ -13,7 +13,10 @@ from safetensors.torch import load_file, save_file
 from dreamdist3d.backbones import load_backbone
 from dreamdist3d.config import RunConfig, load_config
 from dreamdist3d.errors import Stopped, UserError
+from dreamdist3d.eval.assets import find_assets
 from dreamdist3d.prompts import PromptComposition, PromptDistribution, SoftPromptEncoder
+from dreamdist3d.roads import views
+from dreamdist3d.roads.cut import Cutout
 from dreamdist3d.runs import walk
 from dreamdist3d.runs.manifest import Manifest
 from dreamdist3d.runs.one import export_again, run_once
@@ -203,6 +206,45 @@ def test_resume_goes_on_in_the_checkpoints_own_folder(config, stub: Seen) -> Non
     assert run_once(config(f"resume={trial.last_checkpoint}")) == trial
     assert torch.equal(stub.calls[0]["text"], stub.calls[1]["text"])
     assert Manifest.load(trial.manifest_path).draw == failed.draw
+
+
+def test_a_run_keeps_its_lift(config, stub: Seen) -> None:
+    stub.error = Stopped("stopped")
+    with pytest.raises(Stopped):
+        run_once(config("tag=one"))
+    others = ["system.lift.kind=views", "system.lift.views.level_start=[0,0]"]
+    with pytest.raises(UserError, match=r"begun with system\.lift\.kind=distill, not views; put it back"):
+        run_once(config("tag=one", *others))
+    path = Path(config().exp_root_dir) / "mini/one/run.json"
+    record = json.loads(path.read_text())
+    del record["config"]["system"]["lift"], record["lift"]  # as earlier versions wrote it
+    path.write_text(json.dumps(record))
+    with pytest.raises(Stopped):
+        run_once(config("tag=one"))
+
+
+def test_a_run_by_views_keeps_what_was_drawn_and_says_how_it_was_cut(config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A random model draws nothing that could be cut: a disc is."""
+    place = (torch.arange(16) + 0.5) / 8 - 1
+    disc = (place[:, None].square() + place[None].square() < 0.4).float()
+
+    def cut(pictures, kind):
+        return Cutout(pictures, disc.expand(len(pictures), -1, -1), {"plain": len(pictures)})
+
+    monkeypatch.setattr(views, "cut_out", cut)
+    key = "system.lift.views"
+    small = [f"{key}.{word}" for word in ("steps=40", "rays=64", "count=4", "sampling_steps=2", "rounds=1", "pool=8")]
+    asked = config("tag=one", "system.lift.kind=views", f"{key}.level_start=[0,0]", *small)
+    trial = run_once(asked)
+    record = Manifest.load(trial.manifest_path)
+    assert record.state == "done" and record.max_steps == record.step == 40
+    assert record.lift == {"cut": {"plain": 4}, "cut_in_rounds": {"plain": 4}}
+    sample = trial.save_folder / "sample_front.png"
+    assert "save/sample_front.png" in record.files and find_assets(trial.folder).assets[0].own_views[0] == sample
+    drawn = sample.read_bytes()
+    sample.unlink()
+    run_once(asked)  # from the checkpoint's own views
+    assert sample.read_bytes() == drawn and trial.lacks(Manifest.load(trial.manifest_path)) is None
 
 
 def test_a_done_run_is_left_alone(config, stub: Seen) -> None:
