@@ -34,7 +34,7 @@ class TrainSettings:
 
     words_steps: int = 1500
     steps: int = 700
-    details_steps: int = 400
+    details_steps: int = 300
     lr: float = 1e-3
     seed: int = 0
     width: int = 160

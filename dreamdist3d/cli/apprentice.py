@@ -139,7 +139,7 @@ class TrainSettings:
     """On captions, without the UNet."""
     steps: Annotated[int | None, left_out("INT", "700")] = None
     """Through the UNet."""
-    details_steps: Annotated[int | None, left_out("INT", "400")] = None
+    details_steps: Annotated[int | None, left_out("INT", "300")] = None
     """Of the UNet's reference attention, on clusters of one instance."""
     lr: Annotated[float | None, left_out("FLOAT", "0.001")] = None
     """Learning rate."""
