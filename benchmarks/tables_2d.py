@@ -152,8 +152,20 @@ def score(out: Path = Path("outputs/tables-2d")) -> None:
 
 
 def table(out: Path = Path("outputs/tables-2d")) -> None:
-    """Print the means of what is there, and write `cells.csv`."""
-    write_tables(out)
+    """Print the means of what is there; write `cells.csv`, and `methods.png`, a row a method of the first family."""
+    cells = write_tables(out)
+    rows = [cell for cell in cells if cell["references"] == REFERENCES and not cell["setting"]]
+    first = [cell for cell in rows if (cell["concept"], cell["seed"]) == (rows[0]["concept"], rows[0]["seed"])]
+    place = {cell["method"]: out / "cells" / f"{cell['concept']}-{cell['method']}-{cell['seed']}" for cell in first}
+    save_grid([beside(place[method]) for method in METHODS if method in place], out / "methods.png", 1)
+
+
+def beside(place: Path) -> list[Tensor]:
+    """Eight draws with a noise of their own each, a gap, and the same eight from one noise."""
+    fresh, path = read(place / "fresh.npy")[:8], place / "matched.npy"
+    # One prompt makes one picture of one noise, and that is the first draw's.
+    matched = read(path)[:8] if path.is_file() else fresh[:1].expand(8, -1, -1, -1)
+    return [*fresh, torch.ones(3, fresh.shape[-1], 16), *matched]
 
 
 def folder(options: Options, cell: Cell) -> Path:

@@ -23,8 +23,8 @@ _ORDER = ("coupled", "paper", "paper-diagonal", "textual-inversion", "textual-in
           "textual-inversion-each", "dreambooth", "dreambooth-lora", "custom-diffusion", "words")  # fmt: skip
 
 
-def write_tables(out: Path) -> None:
-    """Print a table for each study and kind of noise; write `cells.csv`."""
+def write_tables(out: Path) -> list[dict[str, Any]]:
+    """Print a table for each study and kind of noise; write `cells.csv`; the cells."""
     cells = [json.loads(path.read_text()) for path in sorted((out / "cells").glob("*/scores.json"))]
     write_csv(out / "cells.csv", cells)
     plain = [cell for cell in cells if cell["references"] == 20 and not cell["setting"]]
@@ -42,6 +42,7 @@ def write_tables(out: Path) -> None:
         print_table(
             f"settings, {title}", groups(settings, noise, lambda c: f"{c['method']}, {c['setting']} {c['value']:g}")
         )
+    return cells
 
 
 def counts(cells: Iterable[dict[str, Any]]) -> str:

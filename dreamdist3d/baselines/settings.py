@@ -93,7 +93,7 @@ def preset(backbone: "Backbone", method: BaselineMethod, **chosen: Any) -> Basel
     """What a method starts from on this backbone, with what is chosen in its place.
 
     At full size steps and learning rates are those of the methods' published code (for Stable Diffusion, one picture a
-    step where they say so); the miniature's were chosen on its mushrooms (docs/results-2d.md).
+    step where they say so); the miniature's are faster, as its learning is, and were not searched for.
 
     Raises:
         UserError: as `BaselineConfig`; or a setting that the method has no use for.
