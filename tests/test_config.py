@@ -154,11 +154,16 @@ def test_export_settings_are_those_of_the_mesh_and_the_package() -> None:
 
 
 def test_the_lift_gets_every_section() -> None:
-    config = load_config(SHIPPED[0], ["trainer.max_steps=11", "system.loss.tv=0.5", "system.optimizer.lr=0.25"])
+    changed = ["trainer.max_steps=11", "system.loss.tv=0.5", "system.optimizer.lr=0.25"]
+    config = load_config(SHIPPED[0], [*changed, "system.lift.kind=distill"])
     lift = config.lift()
     assert (lift.max_steps, lift.loss.tv, lift.optimizer.lr) == (11, 0.5, 0.25)
     assert (lift.data, lift.geometry) == (config.data, config.system.geometry)
     assert replace(lift, max_steps=12).renderer is config.system.renderer
+    by_views = load_config(SHIPPED[0], [*changed, "system.lift.kind=views", "system.lift.views.loss.tv=0.75"])
+    views, lift = by_views.system.lift.views, by_views.lift()
+    assert (lift.max_steps, lift.loss.tv, lift.optimizer) == (views.steps, 0.75, views.optimizer)
+    assert (lift.data, lift.geometry.level_start) == (config.data, views.level_start)
 
 
 def test_sections_that_do_not_fit_each_other_are_named(tmp_path):

@@ -16,6 +16,7 @@ from dreamdist3d.roads.cut import PLAIN, border_of
 _SET_AT = (0.4, 0.56, 0.72, 0.84)  # shares of the first views' steps at which their backdrop is put in order
 _TOLERANCE = 0.08  # of the pixel range: what is as near as this to its picture's border is backdrop
 _ALIKE = 0.25  # of the pixel range: colours that are told apart badly
+_HARDLY = 0.03  # of an object: less does not count
 _BACKDROPS = torch.tensor(
     [[1.0] * 3, [0.5] * 3, [0.0] * 3, *([float(bit) for bit in f"{number:03b}"] for number in (5, 2, 1, 6, 3, 4))]
 )  # white, gray and black before colours, which shine on what stands before them
@@ -128,7 +129,7 @@ def backdrop_for(pictures: Tensor, is_object: Tensor) -> Tensor:
     if not len(colors):
         return _BACKDROPS[0]
     near = [(colors - one.to(colors)).abs().amax(dim=-1) < _ALIKE for one in _BACKDROPS]
-    return _BACKDROPS[min(range(len(near)), key=lambda number: round(float(near[number].float().mean()), 2))]
+    return _BACKDROPS[min(range(len(near)), key=lambda number: max(_HARDLY, float(near[number].float().mean())))]
 
 
 def _is_object(pictures: Tensor) -> Tensor:
