@@ -50,11 +50,16 @@ from dreamdist3d.runs.trial import Trial
 
 VIEWS = "system.lift.views"
 METHODS: dict[str, list[str]] = {
-    "distill": ["system.lift.kind=distill"],
+    "distill": ["system.lift.kind=distill", "system.guidance.noise=fresh"],
     "distill, fixed noise": ["system.lift.kind=distill", "system.guidance.noise=fixed"],
-    "distill, low noise": ["system.lift.kind=distill", "system.guidance.max_timestep=[0.8,0.2]"],
+    "distill, low noise": [
+        "system.lift.kind=distill",
+        "system.guidance.noise=fresh",
+        "system.guidance.max_timestep=[0.8,0.2]",
+    ],
     "distill, 3-step targets": [
         "system.lift.kind=distill",
+        "system.guidance.noise=fresh",
         "system.guidance.target_steps=3",
         "trainer.max_steps=150",
     ],
