@@ -51,7 +51,7 @@ def listed(terms: Sequence[Terms]) -> str:
 
 
 # Packages whose metadata gives the whole text of their licence, or nothing: its name as their licence file says it.
-_NAMED = {"embreex": "BSD-2-Clause", "matplotlib": "PSF-based (matplotlib's own)", "nerfacc": "MIT"}
+_NAMED = {"embreex": "BSD-2-Clause", "matplotlib": "PSF-based (matplotlib's own)"}
 _LONGEST = 60
 
 
