@@ -136,7 +136,7 @@ def gradient_difference(learner: Learner, naive: NaiveStep) -> float:
 def watch_parts(watch: Stopwatch, learner: Learner, backbone: Backbone) -> None:
     """Note what the parts of our step take."""
     for part, owner, method in (
-        ("data", learner, "_draws"),
+        ("data", learner, "draws"),
         ("text", learner._encoder, "encode"),
         ("unet", backbone, "predict"),
         ("optimizer", learner._optimizer, "step"),
