@@ -116,9 +116,7 @@ def write_asset(
         write_bytes(folder / name, content)
     of_levels = [warning for level in baked.levels for warning in level.warnings]
     warnings = [*_shape_warnings(baked.quality, settings), *of_levels, *baked.hulls.warnings]
-    record = asset_record(
-        baked.source, package, baked.quality, settings, list(files), warnings + [*baked.hulls.warnings]
-    )
+    record = asset_record(baked.source, package, baked.quality, settings, list(files), warnings)
     write_json(folder / RECORD_NAME, record)
     return ExportedAsset(folder, record)
 

@@ -11,7 +11,17 @@ from PIL import Image
 
 from dreamdist3d.errors import UserError
 from dreamdist3d.mesh.axes import to_gltf
-from dreamdist3d.mesh.package import PHASES, PRESETS, AssetSource, PackageSettings, export_asset, file_source, pictures
+from dreamdist3d.mesh.package import (
+    PHASES,
+    PRESETS,
+    AssetSource,
+    PackageSettings,
+    export,
+    export_asset,
+    file_source,
+    pictures,
+)
+from dreamdist3d.mesh.package.hulls import Hulls
 from dreamdist3d.mesh.package.presets import node_name
 from dreamdist3d.mesh.read import read_painted
 from dreamdist3d.mesh.texture import TextureSettings
@@ -146,6 +156,14 @@ def test_names_never_leave_the_folder(tmp_path: Path):
     assert asset.folder == tmp_path / "a" / "b"
     assert [path.name for path in tmp_path.iterdir()] == ["a"] and [p.name for p in (tmp_path / "a").iterdir()] == ["b"]
     assert (asset.folder / "evil-name.glb").is_file() and asset.record["collision"][0]["name"] == "UCX_evil-name_00"
+
+
+def test_a_warning_about_hulls_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    hull = Hulls((letter().convex_hull,), ("one hull around everything.",))
+    monkeypatch.setattr(export, "convex_hulls", lambda *asked: hull)
+    quick = settings("unreal", lods=1, hulls=1, triangles=500, texture=TextureSettings(size=64, padding=1))
+    asset = export_asset(letter_source(), tmp_path, quick)
+    assert asset.record["warnings"].count("one hull around everything.") == 1
 
 
 def test_what_is_in_the_folder_already_stays(tmp_path: Path):
