@@ -139,6 +139,8 @@ def reopen(folder: Path, plan: BatchPlan) -> None:
         try:
             with trial.locked():
                 manifest = sound_record(trial, plan.pending(folder, run))
+                if manifest.state == "done" and trial.lacks(manifest) is None:  # since the look, by a worker left over
+                    continue
                 if (manifest.state, manifest.attempts) != ("pending", 0):
                     manifest.state, manifest.attempts = "pending", 0
                     manifest.save(trial.manifest_path)

@@ -92,7 +92,7 @@ class Batch:
         is_whole(self.folder, self.runs)
 
     def meshes(self) -> dict[str, tuple[float, str]]:
-        """Time and hash of every mesh that is there."""
+        """Time and hash of the mesh of every finished run."""
         return meshes(self.folder)
 
 
@@ -112,6 +112,7 @@ def is_whole(folder: Path, count: int) -> None:
 
 
 def meshes(folder: Path) -> dict[str, tuple[float, str]]:
-    """Time and hash of every mesh that is there."""
-    found = folder.glob("*/export/model.glb")
+    """Time and hash of the mesh of every finished run; one that was ended right after its mesh makes it again."""
+    done = [Trial(path.parent) for path in folder.glob("*/run.json") if Manifest.load(path).state == "done"]
+    found = [trial.mesh for trial in done]
     return {str(p): (p.stat().st_mtime_ns, hashlib.sha256(p.read_bytes()).hexdigest()) for p in found}

@@ -115,8 +115,9 @@ def test_the_parent_ends_and_the_same_command_goes_on(overrides: list[str], tmp_
         time.sleep(0.05)
     kept = batch.meshes()
     assert kept
-    batch.succeed()
-    assert kept.items() <= batch.meshes().items()
+    code, err = batch.finish()
+    assert code == 0 and kept.items() <= batch.meshes().items(), err
+    batch.is_whole()
 
 
 def test_a_second_batch_on_the_folder_is_refused(overrides: list[str], tmp_path: Path) -> None:

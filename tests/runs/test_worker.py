@@ -165,6 +165,16 @@ def test_a_folder_that_cannot_be_worked_in_fails_alone(plant: str, plan: BatchPl
     assert not (tmp_path / "model.glb").exists()
 
 
+def test_a_run_that_a_worker_left_over_finishes_meanwhile_stays_finished(
+    plan: BatchPlan, stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Worker(tmp_path).work_off()
+    monkeypatch.setattr(Records, "of", lambda self, name: plan.pending(tmp_path, plan.runs[0]))  # what was seen before
+    reopen(tmp_path, plan)
+    monkeypatch.undo()
+    assert states(tmp_path, plan) == [("done", 1)] * 3
+
+
 def test_a_finished_run_that_lost_a_file_is_open_again(plan: BatchPlan, stub: Stub, tmp_path: Path) -> None:
     Worker(tmp_path).work_off()
     Trial(tmp_path / plan.runs[1].name).mesh.write_bytes(b"g")
