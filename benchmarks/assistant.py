@@ -1,6 +1,8 @@
 """The miniature assistant on held-out requests: intentions, proposals, truth of its words, identity, seconds.
 
-    python benchmarks/assistant.py
+    python benchmarks/assistant.py                 # as it ships
+    python benchmarks/assistant.py --scales 1 0    # its generator without the patches' branch
+    python benchmarks/assistant.py --words         # without the generator
 
 Requests are of the held-out split: sentences that no training sentence is, half of them about pairs of a family and a
 value that no training request asks for, on pictures of objects that were never trained on. A hundred are clear, a
@@ -8,6 +10,7 @@ hundred vague. What is asked is known; what the pictures show is told by `dreamd
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +19,17 @@ import tyro
 
 from dreamdist3d.assistant import Assistant, load_assistant, world
 from dreamdist3d.assistant.grammar.dialogues import Turn, draw_turn, is_unseen
-from dreamdist3d.assistant.intentions import Plan, Seen
-from dreamdist3d.assistant.pictures import make_group
+from dreamdist3d.assistant.intentions import Change, Plan, Seen
+from dreamdist3d.assistant.pictures import group_specs, look_at, make_group
 from dreamdist3d.assistant.train import HELD_OUT_SEED
-from dreamdist3d.assistant.truth import colors_in, shows_color
+from dreamdist3d.assistant.truth import color_shares, colors_in, shows_color
 from dreamdist3d.backbones import load_backbone
 from dreamdist3d.eval import MiniClip
 from dreamdist3d.files import write_json
-from dreamdist3d.mini.measures import dominant_color, proportions
+from dreamdist3d.mini.families import build
+from dreamdist3d.mini.measures import dominant_color, foreground, proportions
 from dreamdist3d.mini.palette import COLOR_NAMES
+from dreamdist3d.mini.render import composite
 
 ATTRIBUTES = ("color", "part", "pattern", "second", "material", "shape", "background")
 KEPT = {"color": ("color", "second", "part"), "pattern": ("pattern", "second")}
@@ -36,6 +41,9 @@ def main(
     requests: int = 100,
     pictures: int = 100,
     first: int = 0,
+    generator: Path | None = None,
+    scales: tuple[float, float] = (1.0, 1.0),
+    words: bool = False,
 ) -> None:
     """Write `requests.json` and print the figures.
 
@@ -44,13 +52,17 @@ def main(
         requests: of each kind.
         pictures: how many of each kind are sampled too.
         first: number of the first request, to measure in pieces.
+        generator: a folder that `assistant generator` wrote; None: the one beside the weights, if any.
+        scales: of its branches, S's and the patches'.
+        words: make pictures from words alone.
     """
     torch.set_num_threads(1)
     stored, backbone, clip = load_assistant(weights), load_backbone("mini"), MiniClip()
     rows: dict[str, list[dict]] = {"clear": [], "vague": []}
+    shown = {"generator": generator, "scales": None if words else scales}
     for index in range(first, first + requests):
         group_pictures, seen = make_group(HELD_OUT_SEED, index)
-        talk = Assistant(group_pictures[:1], backbone=backbone, stored=stored, seed=index)
+        talk = Assistant(group_pictures[:1], backbone=backbone, stored=stored, seed=index, scales=None)
         for group, rest in rows.items():
             turn = draw_turn(
                 seen[0], np.random.default_rng([HELD_OUT_SEED, index, group == "vague"]), "held_out", group
@@ -58,8 +70,8 @@ def main(
             plan = intention(talk, turn)
             row = {"kind": turn.kind, "request": turn.request, "past": turn.past, **judged(turn, plan, seen[0])}
             if index < first + pictures and (turn.is_vague or about_attributes(turn)):
-                asked = Assistant(group_pictures[:1], backbone=backbone, stored=stored, seed=index)
-                row |= looked_at(asked, turn, clip)
+                asked = Assistant(group_pictures[:1], backbone=backbone, stored=stored, seed=index, **shown)
+                row |= looked_at(asked, turn, clip, index)
             rest.append(row)
     figures = {group: summary(found) for group, found in rows.items()}
     write_json(out / "requests.json", {"figures": figures, "requests": rows})
@@ -126,7 +138,7 @@ def valid(turn: Turn, plan: Plan, proposals: list | None = None) -> bool:
     return plan.act == "wish" and number and all(pair in allowed and pair[0] not in kept for pair in made)
 
 
-def looked_at(talk: Assistant, turn: Turn, clip: MiniClip) -> dict:
+def looked_at(talk: Assistant, turn: Turn, clip: MiniClip, index: int) -> dict:
     """What came of the request: which proposals show what was asked, whether every word is true, what stayed."""
     before, family = talk.picture, turn.family
     answer = talk.ask(turn.request)
@@ -145,9 +157,44 @@ def looked_at(talk: Assistant, turn: Turn, clip: MiniClip) -> dict:
         p for p in answer.proposals if not {c.kind for c in p.changes} & {"color", "pattern", "second", "background"}
     ]
     row["color_error"] = [error for p in kept if (error := color_error(before, p.picture, family)) is not None]
+    truths = [(p, t) for p in answer.proposals if (t := truth(index, p.changes, before)) is not None]
+    row["color_error_of_truth"] = [
+        error for p, t in truths if p in kept and (error := color_error(before, t, family)) is not None
+    ]
+    row["pixels"] = [float((p.picture - t).square().mean().sqrt()) for p, t in truths]
+    row["shared"] = [shared_colors(p.picture, t) for p, t in truths]
+    row["outline"] = [overlap(foreground(p.picture), foreground(t)) for p, t in truths]
     shaped = [p for p in answer.proposals if not {c.kind for c in p.changes} & {"shape", "background"}]
     row["shape_error"] = [error for p in shaped if (error := shape_error(before, p.picture)) is not None]
     return row
+
+
+def truth(index: int, changes: Sequence[Change], before: torch.Tensor) -> torch.Tensor | None:
+    """The object of request `index` as it was asked for, on the ground and from the side of the picture given.
+
+    None for changes of shape and of the ground, of which there is no one truth.
+    """
+    names = {"color": "main_color", "part": "part_color", "second": "second_color"}
+    if not {change.kind for change in changes} <= {*names, "pattern", "material"}:
+        return None
+    (base, *_), shape, rng = group_specs(HELD_OUT_SEED, index)
+    values = {name: getattr(base, name) for name in ("main_color", "part_color", "pattern", "second_color", "material")}
+    values |= {names.get(change.kind, change.kind): change.value for change in changes}
+    if values["pattern"] == "plain" or values["second_color"] in ("", values["main_color"]):
+        values["second_color"] = None
+    made = build(base.family, np.random.default_rng(shape), **values)
+    return composite(look_at([made], rng), before[:, 0, 0][None])[0] / 2 + 0.5
+
+
+def shared_colors(picture: torch.Tensor, other: torch.Tensor) -> float:
+    """Of all pixels of the object the share that has the same palette colour: 1 for the same shares of all twelve."""
+    first, second = color_shares(picture), color_shares(other)
+    return sum(min(first.get(name, 0.0), second.get(name, 0.0)) for name in COLOR_NAMES)
+
+
+def overlap(first: torch.Tensor, second: torch.Tensor) -> float:
+    """Intersection over union of two outlines."""
+    return float((first & second).sum() / (first | second).sum().clamp(min=1))
 
 
 def true_of(words: str, pictures: list[torch.Tensor]) -> bool:
@@ -192,6 +239,9 @@ def summary(rows: list[dict]) -> dict:
     def median(values: list[float]) -> float | None:
         return round(float(np.median(values)), 3) if values else None
 
+    def mean(values: list[float]) -> float | None:
+        return round(float(np.mean(values)), 3) if values else None
+
     return {
         "requests": len(rows),
         "right intention": share([row["right"] for row in rows]),
@@ -209,6 +259,11 @@ def summary(rows: list[dict]) -> dict:
         "true words before they were held against the pictures": share([row["raw_true"] for row in shown]),
         "CLIP judge agrees with the colour named": share(flat("second_opinion")),
         "colour error of what was to stay": median(flat("color_error")),
+        "the same of the true object": median(flat("color_error_of_truth")),
+        "proposals of which the true object is known": len(flat("pixels")),
+        "pixels' distance from the true object's picture": mean(flat("pixels")),
+        "colours shared with it": mean(flat("shared")),
+        "outline shared with it": mean(flat("outline")),
         "shape error of what was to stay": median(flat("shape_error")),
         "seconds": median([row["seconds"] for row in shown]),
         "wrong kinds": dict(Counter(row["kind"] for row in rows if not row["right"])),

@@ -3,11 +3,12 @@
     python benchmarks/peak_bytes.py guidance            # the MVDream lift's guidance, forward and backward
     python benchmarks/peak_bytes.py learn --pixels 768  # a step of learning on Stable Diffusion 2.1
     python benchmarks/peak_bytes.py apprentice --pixels 512  # a step of an apprentice's training, and its operations
+    python benchmarks/peak_bytes.py generator --pixels 512   # a step of the assistant's generator
     python benchmarks/peak_bytes.py draw                # the lift by views: its views drawn
     python benchmarks/peak_bytes.py render              # a step of the lift without its guidance; this one computes
     python benchmarks/peak_bytes.py fit                 # a step of the lift by views; so does this one
 
-The first four run the real code on tensors that have shapes and no contents, and add up the bytes of those alive at
+The first five run the real code on tensors that have shapes and no contents, and add up the bytes of those alive at
 the same time, weights included. A GPU needs more: workspaces of its kernels, fragmentation, and the CUDA context.
 Prints one JSON line for each setting.
 """
@@ -28,7 +29,9 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from dreamdist3d.apprentice import Apprentice, ApprenticeConfig
-from dreamdist3d.backbones import Backbone, install_joint_attention
+from dreamdist3d.assistant.generator.conditions import TOKENS, Conditions
+from dreamdist3d.backbones import Backbone, install_joint_attention, install_reference_attention
+from dreamdist3d.backbones.reference_attention import ReferenceAttention
 from dreamdist3d.config import load_config
 from dreamdist3d.guidance import Condition, MultiviewGuidance
 from dreamdist3d.lift.cameras import CameraRanges, sample_cameras
@@ -208,6 +211,27 @@ def _teach(network: Apprentice, backbone: Backbone, size: int) -> None:
     (backbone.predict(latents, times, text) - target).square().mean().backward()
 
 
+def generator(pixels: int = 512, batch: int = 64) -> None:
+    """A step of the assistant's generator: S of CLIP ViT-L/14 and 256 patches of DINOv2 ViT-B/14 beside the words."""
+    ReferenceAttention.to = lambda self, *_: self  # fake weights are where they should be, and cannot be moved
+    for precision in DTYPES:
+        for checkpointing in (False, True):
+            with FakeTensorMode(allow_non_fake_inputs=True):
+                backbone = full_size("sd21", torch.float32)
+                layers = install_reference_attention(backbone.unet, 77, [TOKENS]).requires_grad_(True)
+                conditions = Conditions(768, 768, 1024)
+                live = LiveBytes(backbone.unet, backbone.text_encoder, conditions)
+                with prepared(backbone, Execution(precision, checkpointing=checkpointing)), live:
+                    latents, times = torch.randn(batch, 4, pixels // 8, pixels // 8), torch.randint(1000, (batch,))
+                    shown = conditions(torch.randn(batch, 768), torch.randn(batch, 256, 768))
+                    text = torch.cat([torch.randn(batch, 77, 1024), shown], dim=1)
+                    backbone.predict(latents, times, text).square().mean().backward()
+            learned = sum(weight.numel() for module in (layers, conditions) for weight in module.parameters())
+            settings = {"precision": precision, "checkpointing": checkpointing, "pixels": pixels, "batch": batch}
+            report(live, **settings, learned=learned)
+    os._exit(0)  # as of `apprentice`
+
+
 def render(pixels: int = 128) -> None:
     """The second step after a renewal of the occupancy grid, on the field every run begins with.
 
@@ -231,5 +255,13 @@ def render(pixels: int = 128) -> None:
 
 if __name__ == "__main__":
     tyro.extras.subcommand_cli_from_dict(
-        {"guidance": guidance, "learn": learn, "apprentice": apprentice, "draw": draw, "render": render, "fit": fit}
+        {
+            "guidance": guidance,
+            "learn": learn,
+            "apprentice": apprentice,
+            "generator": generator,
+            "draw": draw,
+            "render": render,
+            "fit": fit,
+        }
     )

@@ -24,21 +24,28 @@ EDITS = 0.2  # of the steps: words must win over what is shown
 
 
 class Details(nn.Module):
-    """Patches as the apprentice got them [N, P, F] and as it sees them [N, P, W] to tokens [N P, D] for the UNet."""
+    """Patches of pictures [N, P, F] to tokens [N P, D] for the UNet; `seen_twice` are an apprentice's."""
 
-    def __init__(self, features: int, width: int, text: int) -> None:
+    def __init__(self, features: int, text: int) -> None:
         super().__init__()
         self.project = nn.Sequential(
-            nn.LayerNorm(features + width), nn.Linear(features + width, 2 * text), nn.GELU(), nn.Linear(2 * text, text)
+            nn.LayerNorm(features), nn.Linear(features, 2 * text), nn.GELU(), nn.Linear(2 * text, text)
         )
 
     def forward(
         self,
-        inputs: Tensor,  # [..., N, P, F]
-        patches: Tensor,  # [..., N, P, W]
+        patches: Tensor,  # [..., N, P, F]
     ) -> Tensor:
         """[..., N P, D]."""
-        return self.project(torch.cat([inputs, patches], dim=-1)).flatten(-3, -2)
+        return self.project(patches).flatten(-3, -2)
+
+
+def seen_twice(
+    apprentice: Apprentice,
+    inputs: Tensor,  # [C, N, P, F]
+) -> Tensor:
+    """[C, N, P, F + W]: patches as the apprentice got them, beside what it makes of them, which knows their places."""
+    return torch.cat([inputs, apprentice.encode(inputs)[0]], dim=-1)
 
 
 class DetailLessons:
@@ -100,7 +107,7 @@ class DetailLessons:
             first = torch.zeros(len(places), 1, dtype=torch.long, device=inputs.device)
             tokens = self._apprentice.decode(patches, summaries, first)[:, 0]
             text = self._encoder.encode(tokens, prefix).hidden.float()
-        return text, self._details(inputs, patches)
+        return text, self._details(torch.cat([inputs, patches], dim=-1))
 
     def _noised(self, places: Sequence[int], generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         backbone = self._backbone
@@ -113,4 +120,4 @@ class DetailLessons:
 def details_for(apprentice: Apprentice, backbone: Backbone) -> Details:
     """New ones, of the sizes that follow from the two."""
     config: Any = apprentice.config
-    return Details(config.features, config.width, backbone.unet.config.cross_attention_dim).to(backbone.device)
+    return Details(config.features + config.width, backbone.unet.config.cross_attention_dim).to(backbone.device)

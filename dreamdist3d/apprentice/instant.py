@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dreamdist3d.apprentice.details import MOST
+from dreamdist3d.apprentice.details import MOST, seen_twice
 from dreamdist3d.apprentice.inputs import load_inputs
 from dreamdist3d.apprentice.knownness import SIZES, features, knownness, oddness
 from dreamdist3d.apprentice.network import homes_of
@@ -67,8 +67,7 @@ def _with_details(
 ) -> PromptDistribution:
     if trained.details is None:
         raise UserError("this apprentice was not trained to show pictures to the UNet: leave --details out.")
-    patches, _ = trained.apprentice.encode(inputs[None])
-    shown = trained.details.to(inputs.device)(inputs[None], patches)[0]
+    shown = trained.details.to(inputs.device)(seen_twice(trained.apprentice, inputs[None]))[0]
     return replace(made, references=shown, reference_attention=trained.reference_attention)
 
 

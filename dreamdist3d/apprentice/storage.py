@@ -109,6 +109,6 @@ def _details(apprentice: Apprentice, tensors: dict[str, Tensor]) -> Details | No
     if not state:
         return None
     config = apprentice.config
-    details = Details(config.features, config.width, len(state["project.3.bias"]))
+    details = Details(config.features + config.width, len(state["project.3.bias"]))
     details.load_state_dict(state)
     return details.eval().requires_grad_(False)

@@ -28,6 +28,7 @@ class Edit:
         references: which of the pictures given it is about, from 0; empty: a distribution.
         draw_seed: of the distribution's draw.
         noise_seed: of the picture's initial noise.
+        pictured: whether the UNet sees the picture given, through the generator; else words say all of it.
     """
 
     asked: dict[str, str] = field(default_factory=dict)
@@ -38,6 +39,7 @@ class Edit:
     references: tuple[int, ...] = ()
     draw_seed: int = 0
     noise_seed: int = 0
+    pictured: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""

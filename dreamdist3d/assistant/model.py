@@ -78,15 +78,17 @@ class AssistantModel(nn.Module):
             features: of the pictures [B, P, F].
             batch: prompts and answers.
         """
+        device = self.token.device
+        batch = Batch(batch.ids.to(device), batch.lengths.to(device), batch.labels.to(device))
         words = self.llm.get_input_embeddings()(batch.ids)
         blank = words.new_zeros(len(words), 1, words.shape[-1])
-        rows = torch.arange(len(words))
+        rows = torch.arange(len(words), device=device)
         token = self.token.to(words.dtype).expand(len(words), -1)
         words = torch.cat([words, blank], dim=1).index_put((rows, batch.lengths), token)
         inputs = torch.cat([self.project(features).to(words.dtype), words], dim=1)
         pictures = features.shape[1]
         ends = pictures + batch.lengths
-        mask = torch.arange(inputs.shape[1])[None] <= ends[:, None]
+        mask = torch.arange(inputs.shape[1], device=device)[None] <= ends[:, None]
         output = self.llm(inputs_embeds=inputs, attention_mask=mask.long(), output_hidden_states=True)
         # Position P + i - 1 predicts word i.
         logits = output.logits[:, pictures - 1 : -2]
@@ -101,12 +103,12 @@ class AssistantModel(nn.Module):
             begun: how the answer begins, where that is known, such as what the picture shows.
             most: tokens after that.
         """
-        ids = torch.tensor([self._ids(prompt, begin=True) + self._ids(begun)])
+        ids = torch.tensor([self._ids(prompt, begin=True) + self._ids(begun)], device=self.token.device)
         words = self.llm.get_input_embeddings()(ids)
-        inputs = torch.cat([self.project(features[None]).to(words.dtype), words], dim=1)
+        inputs = torch.cat([self.project(features[None].to(self.token.device)).to(words.dtype), words], dim=1)
         made = self.llm.generate(
             inputs_embeds=inputs,
-            attention_mask=torch.ones(inputs.shape[:2], dtype=torch.long),
+            attention_mask=torch.ones(inputs.shape[:2], dtype=torch.long, device=inputs.device),
             max_new_tokens=most,
             do_sample=False,
             eos_token_id=self.tokenizer.eos_token_id,

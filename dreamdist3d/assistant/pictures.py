@@ -4,6 +4,7 @@ Any ordered pair of a group is a picture, the changes that were asked for, and t
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from dreamdist3d.mini.surface import MATERIALS, PATTERNS
 from dreamdist3d.progress import bar
 
 GROUP = 4  # an object and three variants
-_KINDS = ("color", "part", "pattern", "material")
+VARIED = ("color", "part", "pattern", "material")
 _CHUNK = 64
 
 
@@ -41,19 +42,30 @@ class Pictures:
 
 def make_group(seed: int, index: int) -> tuple[Tensor, list[Seen]]:
     """Group `index` of the world `seed`: pictures [4, 3, 64, 64] in [0, 1], and what they show."""
-    rng = np.random.default_rng([seed, index])
-    family = list(FAMILIES)[index % len(FAMILIES)]
-    shape, color = int(rng.integers(2**31)), str(rng.choice(COLOR_NAMES))
-    base = build(family, np.random.default_rng(shape), color)
-    specs = [base, *(_variant(base, shape, str(kind), rng) for kind in rng.permutation(_KINDS)[: GROUP - 1])]
-    cameras = sample_cameras(MINI_CAMERAS, 1, torch.Generator().manual_seed(int(rng.integers(2**31)))).at([0])
-    rgba = torch.from_numpy(np.concatenate([render(s.mesh(), cameras, surface=s.surface()) for s in specs]))
+    specs, _, rng = group_specs(seed, index)
+    rgba = look_at(specs, rng)
     behind = torch.tensor(rng.uniform(0.35, 1.0, (GROUP, 1)), dtype=torch.float32).expand(-1, 3)
     behind = torch.where(torch.tensor(rng.random((GROUP, 1)) < 0.4), torch.ones(GROUP, 3), behind)
     return composite(rgba, behind) / 2 + 0.5, [seen_of(spec) for spec in specs]
 
 
-def _variant(base: ObjectSpec, shape: int, kind: str, rng: np.random.Generator) -> ObjectSpec:
+def group_specs(seed: int, index: int) -> tuple[list[ObjectSpec], int, np.random.Generator]:
+    """The objects of a group, the seed of their shape, and what draws the view next."""
+    rng = np.random.default_rng([seed, index])
+    family = list(FAMILIES)[index % len(FAMILIES)]
+    shape, color = int(rng.integers(2**31)), str(rng.choice(COLOR_NAMES))
+    base = build(family, np.random.default_rng(shape), color)
+    return [base, *(variant(base, shape, str(kind), rng) for kind in rng.permutation(VARIED)[: GROUP - 1])], shape, rng
+
+
+def look_at(specs: Sequence[ObjectSpec], rng: np.random.Generator) -> Tensor:
+    """Objects from one random view: uint8 [N, 64, 64, 4], RGB and coverage."""
+    cameras = sample_cameras(MINI_CAMERAS, 1, torch.Generator().manual_seed(int(rng.integers(2**31)))).at([0])
+    return torch.from_numpy(np.concatenate([render(s.mesh(), cameras, surface=s.surface()) for s in specs]))
+
+
+def variant(base: ObjectSpec, shape: int, kind: str, rng: np.random.Generator) -> ObjectSpec:
+    """The object of this shape's seed with another value of one attribute of `VARIED`."""
     values = {
         "main_color": base.main_color,
         "part_color": base.part_color,

@@ -15,11 +15,11 @@ from dreamdist3d.assistant.intentions import Change, Seen
 from dreamdist3d.assistant.subjects import Subject
 from dreamdist3d.assistant.truth import Verdict, background_of, main_color, shows_color, verdicts
 from dreamdist3d.backbones import Backbone, latent_shape, sample_images
-from dreamdist3d.prompts import SoftPromptEncoder
+from dreamdist3d.prompts import PromptDistribution, SoftPromptEncoder
 from dreamdist3d.prompts.looks.pictures import rescale_for
 from dreamdist3d.randomness import generator_for
 
-GUIDANCE = 5.0
+GUIDANCE, GUIDANCE_PICTURED = 5.0, 3.0  # towards words alone; towards a picture too, which is a stronger pull
 STEPS = 8  # of DDIM
 CANDIDATES = 3  # seeds tried for each proposal
 BEGUN, BEGUN_FREELY = 0.2, 0.07  # share of a given picture in the initial noise; of one whose shape is to change
@@ -37,6 +37,7 @@ class Proposal:
     verdicts: list[Verdict]
     words: str
     lift: str  # shell command
+    file: PromptDistribution | None = None  # what it is made of, where words alone do not tell it
 
     @property
     def holds(self) -> bool:
@@ -74,18 +75,29 @@ class Proposer:
         self._encoder = SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder)
         self._negative = self._encoder.encode_text([""]).hidden[0]
 
-    def sample(self, subject: Subject, edits: Sequence[Edit], origin: Tensor | None = None) -> Tensor:
-        """One picture of each edit [N, 3, S, S]; it depends on its edit and on nothing else but the origin.
+    def sample(
+        self,
+        subject: Subject,
+        edits: Sequence[Edit],
+        origin: Tensor | None = None,
+        wanted: Tensor | None = None,
+    ) -> Tensor:
+        """One picture of each edit [N, 3, S, S]; it depends on its edit, the origin and what is wanted alone.
 
         Args:
             subject, edits: what to make.
+            wanted: embeddings [N, S] of the pictures wanted, for a subject that the UNet sees.
             origin: the picture given [3, S, S], if any: the initial noise holds a little of its latents (as SDEdit,
                 Meng et al. 2022, but at the last noise level), which keeps view, place and background.
         """
         noise = self._noise(edits, origin)
         text = subject.embed(edits, self._encoder)
+        if (seen := subject.references(edits, wanted)) is not None:
+            text = torch.cat([text, seen.to(text)], dim=1)
         rescale = rescale_for(self.backbone)
-        made = sample_images(self.backbone, text, self._negative, noise, GUIDANCE, self.steps, rescale=rescale)
+        scales = torch.tensor([GUIDANCE_PICTURED if edit.pictured else GUIDANCE for edit in edits])
+        guidance = scales[:, None, None, None].to(self.backbone.device)
+        made = sample_images(self.backbone, text, self._negative, noise, guidance, self.steps, rescale=rescale)
         return made.float().cpu()
 
     def propose(
@@ -100,6 +112,8 @@ class Proposer:
     ) -> list[Proposal]:
         """The best candidate of each edit: what holds comes first, then what is nearest to the wanted embedding.
 
+        Where the UNet sees the picture given and nothing comes of it that holds, the same is tried from words alone.
+
         Args:
             subject, edits: what to make; the candidates have the edit's seeds and some after them.
             changes: what each was asked for.
@@ -108,8 +122,29 @@ class Proposer:
             before: the picture that was there before.
             origin: as in `sample`.
         """
+        found = self._best(subject, edits, changes, targets, wanted, before, origin)
+        for i, one in enumerate(found):
+            if one.edit.pictured and not one.holds:
+                plain = replace(edits[i], pictured=False)
+                near = None if wanted is None else wanted[i : i + 1]
+                (other,) = self._best(subject, [plain], [changes[i]], [targets[i]], near, before, origin)
+                found[i] = other if _truth(other.verdicts) > _truth(one.verdicts) else one
+        return found
+
+    def _best(
+        self,
+        subject: Subject,
+        edits: Sequence[Edit],
+        changes: Sequence[Sequence[Change]],
+        targets: Sequence[Seen],
+        wanted: Tensor | None,
+        before: Tensor | None,
+        origin: Tensor | None,
+    ) -> list[Proposal]:
+        each = None if wanted is None else wanted.repeat_interleave(self.candidates, dim=0)
         tried = [self._with_seeds(edit) for edit in edits]
-        pictures = self.sample(subject, [one for group in tried for one in group], origin).split(self.candidates)
+        all_tried = [one for group in tried for one in group]
+        pictures = self.sample(subject, all_tried, origin, each).split(self.candidates)
         found = []
         for i, group in enumerate(tried):
             judged = [verdicts(picture, changes[i], targets[i], before) for picture in pictures[i]]
@@ -117,9 +152,9 @@ class Proposer:
             best = max(range(len(group)), key=lambda k: (_truth(judged[k]), near[k]))
             words = told(pictures[i][best], tuple(changes[i]), targets[i], judged[best])
             lift = subject.lift(group[best], self.backbone.name)
-            found.append(
-                Proposal(pictures[i][best], group[best], tuple(changes[i]), targets[i], judged[best], words, lift)
-            )
+            file = subject.file(group[best], None if wanted is None else wanted[i], self._encoder)
+            asked = tuple(changes[i])
+            found.append(Proposal(pictures[i][best], group[best], asked, targets[i], judged[best], words, lift, file))
         return found
 
     def _noise(self, edits: Sequence[Edit], origin: Tensor | None) -> Tensor:

@@ -1,12 +1,15 @@
 """Answers on a terminal and on disk: pictures under names of our own, a sheet, the record of how to make them again."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from dreamdist3d.assistant.answer import Answer
+from dreamdist3d.assistant.proposing import Proposal
+from dreamdist3d.assistant.subjects import launch_command
 from dreamdist3d.files import write_atomic, write_json
 from dreamdist3d.prompts.looks.pictures import picture_grid
 
@@ -16,19 +19,39 @@ _SIDE = 256  # pixels that a small picture is enlarged to
 def write_answer(answer: Answer, folder: Path, before: Tensor | None = None) -> list[Path]:
     """Write `proposal-1.png` ..., `sheet.png` and `answer.json`; returns the pictures' paths.
 
+    Beside a picture that words alone do not make lies `proposal-1.safetensors`, for `sample` and a lift.
+
     Args:
         before: the picture that the request was about; it comes first on the sheet.
     """
     paths = [folder / f"proposal-{number}.png" for number in range(1, len(answer.proposals) + 1)]
     for path, proposal in zip(paths, answer.proposals, strict=True):
         write_atomic(path, picture_file(proposal.picture).save)
-    record = answer.to_dict()
-    for path, proposal in zip(paths, record["proposals"], strict=True):
-        proposal["picture"] = path.name
+        if proposal.file is not None:
+            proposal.file.save(path.with_suffix(".safetensors"))
+    record = record_of(answer, paths)
+    for entry, path in zip(record["proposals"], paths, strict=True):
+        entry["picture"] = path.name
     write_json(folder / "answer.json", record)
     if paths:
         write_atomic(folder / "sheet.png", sheet(answer, before).save)
     return paths
+
+
+def record_of(answer: Answer, paths: list[Path]) -> dict[str, Any]:
+    """The answer ready for JSON, with where `write_answer` wrote its pictures."""
+    record = answer.to_dict()
+    for entry, proposal, path in zip(record["proposals"], answer.proposals, paths, strict=True):
+        entry |= {"picture": str(path), "lift": lift_of(proposal, path)}
+    return record
+
+
+def lift_of(proposal: Proposal, path: Path) -> str:
+    """The shell command that lifts a proposal: its file beside its picture, if it has one, else its words."""
+    if proposal.file is None:
+        return proposal.lift
+    file = str(path.with_suffix(".safetensors"))
+    return launch_command(proposal.file.metadata["backbone"], {"distribution": file})
 
 
 def sheet(answer: Answer, before: Tensor | None = None) -> Image.Image:
@@ -60,6 +83,6 @@ def in_text(answer: Answer, paths: list[Path]) -> str:
         lines += [
             f"  {number}. {proposal.words[:1].upper()}{proposal.words[1:]}",
             f"     {path}",
-            f"     {proposal.lift}",
+            f"     {lift_of(proposal, path)}",
         ]
     return "\n".join(lines)

@@ -19,16 +19,17 @@ from dreamdist3d.files import read_json, write_atomic, write_json
 from dreamdist3d.quiet import quiet_loading
 
 FORMAT = "dreamdist3d-assistant-1"
-_OWN, _LLM = "assistant.safetensors", "llm"
+_OWN, _LLM, _LORA = "assistant.safetensors", "llm", "lora"
 _LAYERS = {"project.weight", "project.bias", "token", "head.weight", "head.bias"}
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A model, and the encoders that it sees pictures through."""
+    """A model, the encoders that it sees pictures through, and where it lies, if it lies anywhere."""
 
     model: AssistantModel
     inputs: PictureInputs
+    folder: Path | None = None
 
 
 def packaged() -> Path:
@@ -42,7 +43,8 @@ def save_assistant(model: AssistantModel, inputs_name: str, folder: Path, half: 
     Args:
         inputs_name: `PictureInputs.name` of what it was trained with.
         half: in float16.
-        llm: where the language model lies, if it was only read; empty: it is written too.
+        llm: where the language model lies, if it was only read; empty: it is written too. Low-rank factors that it was
+            given are written in any case.
     """
     folder.mkdir(parents=True, exist_ok=True)
     dtype = torch.float16 if half else torch.float32
@@ -55,6 +57,9 @@ def save_assistant(model: AssistantModel, inputs_name: str, folder: Path, half: 
             model.llm.save_pretrained(folder / _LLM, state_dict=state, safe_serialization=True)
         model.tokenizer.save_pretrained(folder / _LLM)
         _make_plain(folder / _LLM)
+    elif has_lora(model.llm):
+        with quiet_loading():
+            model.llm.save_pretrained(folder / _LORA, safe_serialization=True)
     tensors = {name: value.detach().to(dtype).contiguous() for name, value in model.own_parameters().items()}
     metadata = {"format": FORMAT, "inputs": inputs_name, "llm": llm}
     # Last, so that a folder with this file in it is a whole one.
@@ -87,6 +92,8 @@ def load_assistant(folder: Path | None = None, clip: Path | None = None) -> Stor
     folder = packaged() if folder is None else Path(folder)
     tensors, metadata = _read_own(folder / _OWN)
     llm, tokenizer = load_llm(Path(metadata.get("llm") or folder / _LLM))
+    if (folder / _LORA).is_dir():
+        llm = _with_lora(llm, folder / _LORA)
     inputs = _inputs_named(metadata.get("inputs", ""), clip)
     model = AssistantModel(llm, tokenizer, tensors["project.weight"].shape[1], tensors["head.weight"].shape[0])
     try:
@@ -97,7 +104,7 @@ def load_assistant(folder: Path | None = None, clip: Path | None = None) -> Stor
         raise UserError(f"{folder / _OWN} was trained with another CLIP than {inputs.name}: name that one.")
     if not metadata.get("llm"):
         model.float()  # small, and half precision is slow on a CPU; one that lies elsewhere keeps the precision it has
-    return Stored(model.eval().requires_grad_(False), inputs)
+    return Stored(model.eval().requires_grad_(False), inputs, folder)
 
 
 def load_llm(folder: Path) -> tuple[Any, Any]:
@@ -119,6 +126,21 @@ def load_llm(folder: Path) -> tuple[Any, Any]:
     except Exception as error:  # transformers and its tokenizers raise what they like
         raise UserError(f"the language model in {folder} does not load: {one_line(error)[:200]}") from error
     return llm, tokenizer
+
+
+def has_lora(llm: Any) -> bool:
+    """Whether peft gave a language model low-rank factors."""
+    return bool(getattr(llm, "peft_config", None))
+
+
+def _with_lora(llm: Any, folder: Path) -> Any:
+    from peft import PeftModel
+
+    try:
+        with quiet_loading():
+            return PeftModel.from_pretrained(llm, str(folder), local_files_only=True)
+    except Exception as error:  # peft, safetensors and torch each raise their own
+        raise UserError(f"the low-rank factors in {folder} do not load: {one_line(error)[:200]}") from error
 
 
 def _inputs_named(name: str, clip: Path | None) -> PictureInputs:

@@ -1,7 +1,8 @@
 """What a dialogue is about: pictures, told in words, or a distribution; how an edit of it becomes a prompt.
 
-A picture's subject is its caption as the assistant reads it. A distribution that was made of pictures in one pass
-takes its place wherever there is one: it is a `DistributionSubject` like any other.
+A picture's subject is its caption as the assistant reads it; where there is a generator, the picture itself, and words
+for what is asked of it. A distribution that was made of pictures in one pass takes its place wherever there is one: it
+is a `DistributionSubject` like any other.
 """
 
 import json
@@ -10,14 +11,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from dreamdist3d.assistant.edit import Edit, all_asked, words_after, words_before
 from dreamdist3d.assistant.intentions import Seen
 from dreamdist3d.errors import UserError
-from dreamdist3d.prompts import PromptComposition, PromptSource, SoftPromptEncoder
+from dreamdist3d.prompts import PromptComposition, PromptDistribution, PromptSource, SoftPromptEncoder
 from dreamdist3d.prompts.batches import embed_draws
+
+if TYPE_CHECKING:
+    from dreamdist3d.assistant.generator.storage import Generator
 
 
 class Subject(ABC):
@@ -30,6 +36,22 @@ class Subject(ABC):
     @abstractmethod
     def embed(self, edits: Sequence[Edit], encoder: SoftPromptEncoder) -> Tensor:
         """[N, L, D]: the prompts of worded edits."""
+
+    def references(self, edits: Sequence[Edit], wanted: Tensor | None) -> Tensor | None:
+        """[N, T, D]: what stands behind the words of worded edits for a UNet that sees it; None: nothing.
+
+        Args:
+            wanted: embeddings [N, S] of the pictures wanted, if they are known.
+        """
+        return None
+
+    def file(self, edit: Edit, wanted: Tensor | None, encoder: SoftPromptEncoder) -> PromptDistribution | None:
+        """What a worded edit is made of as one file, for `sample` and a lift, where words alone do not tell it.
+
+        Args:
+            wanted: the embedding [S] of the picture wanted, if it is known.
+        """
+        return None
 
     @abstractmethod
     def lift(self, edit: Edit, backbone: str) -> str:
@@ -57,13 +79,58 @@ class WordSubject(Subject):
 
     def lift(self, edit: Edit, backbone: str) -> str:
         """As `Subject.lift`."""
-        return _launch(backbone, {"prompt": self.text(edit)})
+        return launch_command(backbone, {"prompt": self.text(edit)})
 
     def text(self, edit: Edit) -> str:
         """The whole prompt."""
         after = edit.suffix or ""
         joined = f"{edit.prefix or 'a'} {self.family}{after if after.startswith(',') else f' {after}'}"
         return joined.strip()
+
+
+class PicturedSubject(WordSubject):
+    """A picture that the UNet sees: words are for what is asked, all else comes from the picture and from S.
+
+    Patterns are told with all their colours, and a background with everything, since the picture's own would stay.
+
+    Args:
+        family: the name of the thing.
+        picture: [3, H, W] in [0, 1].
+        generator: installed in the backbone that the prompts are for.
+    """
+
+    def __init__(self, family: str, picture: Tensor, generator: "Generator") -> None:
+        super().__init__(family)
+        self.picture, self.generator = picture, generator
+
+    def worded(self, edit: Edit, seen: Seen) -> Edit:
+        """As `Subject.worded`."""
+        return replace(super().worded(edit, seen), pictured=edit.asked.get("background", "plain") == "plain")
+
+    def embed(self, edits: Sequence[Edit], encoder: SoftPromptEncoder) -> Tensor:
+        """As `Subject.embed`."""
+        return encoder.encode_text([self._said(edit) for edit in edits]).hidden
+
+    def references(self, edits: Sequence[Edit], wanted: Tensor | None) -> Tensor:
+        """As `Subject.references`."""
+        seen = torch.tensor([edit.pictured for edit in edits])
+        return self.generator.tokens(wanted, self.picture, len(edits)) * seen[:, None, None]
+
+    def file(self, edit: Edit, wanted: Tensor | None, encoder: SoftPromptEncoder) -> PromptDistribution | None:
+        """As `Subject.file`: one prompt, with the picture and S behind its words."""
+        if not edit.pictured:
+            return None
+        shown = self.references([edit], None if wanted is None else wanted[None])
+        return self.generator.file(encoder.word_vectors(self._said(edit)), shown[0])
+
+    def _said(self, edit: Edit) -> str:
+        is_whole = not edit.pictured or {"pattern", "second"} & edit.asked.keys()
+        return self.text(edit) if is_whole else asked_text(edit.asked, self.family)
+
+
+def asked_text(asked: dict[str, str], family: str) -> str:
+    """`a striped mug with a red handle`: nothing is said that is not asked for."""
+    return WordSubject(family).text(Edit(prefix=words_before(asked), suffix=words_after(asked, family)))
 
 
 class DistributionSubject(Subject):
@@ -108,10 +175,10 @@ class DistributionSubject(Subject):
         if edit.weights is not None:
             values["weights"] = list(edit.weights)
         values |= {name: value for name in ("prefix", "suffix") if (value := getattr(edit, name)) is not None}
-        return _launch(backbone, values)
+        return launch_command(backbone, values)
 
 
-def _launch(backbone: str, values: dict[str, object]) -> str:
+def launch_command(backbone: str, values: dict[str, object]) -> str:
     """A command line, each word quoted for a shell; texts as they are, lists as JSON, which YAML reads."""
     config = "dreamdist3d/mini.yaml" if backbone == "mini" else "dreamdist3d/mvdream.yaml"
     plain = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}

@@ -21,7 +21,10 @@ from .joint_attention import (
 )
 from .load import load_backbone as load_backbone
 from .precision import resolve_precision as resolve_precision, set_precision as set_precision
-from .reference_attention import install_reference_attention as install_reference_attention
+from .reference_attention import (
+    install_reference_attention as install_reference_attention,
+    scale_references as scale_references,
+)
 from .references import see_references as see_references
 from .sampling import (
     denoise as denoise,

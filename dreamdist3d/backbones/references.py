@@ -50,7 +50,8 @@ def see_references(backbone: Backbone, wanted: str, place: str = "") -> None:
     from dreamdist3d.backbones.reference_attention import install_reference_attention
 
     words = backbone.text_encoder.config.max_position_embeddings
-    layers = install_reference_attention(backbone.unet, words)
+    counts = [int(count) for count in weights.get("0.counts", ())]
+    layers = install_reference_attention(backbone.unet, words, counts)
     try:
         layers.load_state_dict(weights)
     except RuntimeError as error:

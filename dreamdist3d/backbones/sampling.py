@@ -20,7 +20,7 @@ def sample_images(
     text: Tensor,  # [B, L, D]
     negative: Tensor,  # [L, D]
     noise: Tensor,  # [B, c, h, w]
-    guidance_scale: float,
+    guidance_scale: float | Tensor,
     steps: int = 30,
     cameras: Tensor | None = None,  # [B, 16]
     n_views: int = 1,
@@ -37,7 +37,7 @@ def sample_latents(
     text: Tensor,  # [B, L, D]
     negative: Tensor,  # [L, D]
     noise: Tensor,  # [B, c, h, w]
-    guidance_scale: float,
+    guidance_scale: float | Tensor,
     steps: int = 30,
     cameras: Tensor | None = None,  # [B, 16]
     n_views: int = 1,
@@ -48,7 +48,7 @@ def sample_latents(
     Args:
         text, negative: hidden states of the prompts and of the negative prompt.
         noise: unit Gaussian; the same noise for several prompts shows what the prompts alone change.
-        guidance_scale: 1 is no guidance.
+        guidance_scale: 1 is no guidance; a number, or one for each picture [B, 1, 1, 1].
         steps: DDIM steps.
         cameras, n_views: the views of an object lie side by side; None is "no camera".
         rescale: brings the guided prediction's spread back to the unguided one's (Lin 2023, section 3.4), 0..1.
@@ -105,7 +105,7 @@ def _guided(
     timesteps: Tensor,
     text: Tensor,
     negative: Tensor,
-    guidance_scale: float,
+    guidance_scale: float | Tensor,
     cameras: Tensor | None,
     n_views: int,
     rescale: float,

@@ -10,6 +10,7 @@ import torch
 
 from dreamdist3d.assistant import proposing
 from dreamdist3d.assistant.assistant import Assistant
+from dreamdist3d.assistant.clauses import parted
 from dreamdist3d.assistant.lead import spelled
 from dreamdist3d.assistant.showing import in_text, write_answer
 from dreamdist3d.assistant.storage import Stored
@@ -62,7 +63,7 @@ def painted(edit) -> torch.Tensor:
 
 @pytest.fixture
 def talk(tiny_backbone, monkeypatch):
-    def sample(self, subject, edits, origin=None):
+    def sample(self, subject, edits, origin=None, wanted=None):
         if isinstance(subject, DistributionSubject):  # the tiny text encoder is too short for captions
             subject.embed(edits, self._encoder)
         return torch.stack([painted(edit) for edit in edits])
@@ -132,6 +133,46 @@ def test_a_wish_waits_for_a_choice_and_any_is_drawn(talk):
     assert torch.equal(dialogue.picture, before)
     assert "nothing to undo" in dialogue.ask("undo").words
     assert "no fourth proposal" in dialogue.ask("the fourth one").words
+
+
+def test_both_halves_of_a_request_about_a_proposal_are_done(talk):
+    wish = f"{SEE} <wish> <do> color blue <do> color teal <do> part white <say> blue , teal and white ."
+    dialogue = talk(
+        wish,
+        f"{SEE} <edit> <do> pick second <say> here .",
+        "<see> teal mug blue <edit> <do> pattern striped second white <say> here is the mug with stripes .",
+        wish,
+        f"{SEE} <wish> <do> color purple <do> color blue <say> blue .",
+        f"{SEE} <wish> <do> color any <do> pattern dotted <say> let me play .",
+    )
+    dialogue.ask("surprise me")
+    answer = dialogue.ask("The second one, but make it striped!")
+    (striped,) = answer.proposals
+    assert striped.edit.asked == {"color": "teal", "pattern": "striped", "second": "white"}
+    assert [change.kind for change in striped.changes] == ["pick", "pattern", "second"]
+    assert "make it striped" in talk.model.asked[-1] and "second one" not in talk.model.asked[-1]
+    dialogue.ask("surprise me")
+    from_third = dialogue.ask("the third one and surprise me").proposals
+    assert all(one.edit.asked["part"] == "white" for one in from_third)
+    assert {"any"}.isdisjoint(change.value for one in from_third for change in one.changes)
+
+
+@pytest.mark.parametrize(
+    ("request_", "halves"),
+    [
+        ("i like the second one , but make it striped", ("second", "make it striped")),
+        ("paint the third one red", ("third", "paint it red")),
+        ("put stripes on the first one", ("first", "put stripes on it")),
+        ("the second proposal with a red handle", ("second", "with a red handle")),
+        ("take the first one and make it a bit darker", ("first", "make it a bit darker")),
+        ("the second one is better", None),
+        ("the second one", None),
+        ("make it striped", None),
+        ("use the second picture", None),
+    ],
+)
+def test_the_halves_of_a_request(request_, halves):
+    assert parted(request_) == halves
 
 
 def test_pictures_are_chosen_among_those_given(talk):
@@ -215,6 +256,23 @@ def test_a_picture_is_begun_from_what_was_given(talk):
     torch.testing.assert_close(begun, 0.2 * latents + (1 - 0.2**2) ** 0.5 * plain)
     freely = proposer._noise([proposing.Edit({"background": "gradient"}, noise_seed=3)], origin)
     assert torch.equal(freely, plain)
+
+
+def test_a_pictures_embedding_takes_the_place_of_what_is_wanted(talk, monkeypatch):
+    wanted = []
+    real = proposing.Proposer.propose
+    monkeypatch.setattr(proposing.Proposer, "propose", lambda *given: wanted.append(given[5]) or real(*given))
+    says = [f"{SEE} <edit> <do> color {color} <say> here ." for color in ("teal", "blue")]
+    dialogue = talk(*says)
+    dialogue.ask("make it teal")
+    dialogue.like = torch.zeros(3, 64, 64)
+    monkeypatch.setattr(
+        Flat,
+        "__call__",
+        lambda self, pictures: (torch.ones(len(pictures), 2, 4), pictures.mean() + torch.full((len(pictures), 4), 7.0)),
+    )
+    dialogue.ask("make it blue")
+    assert [float(one.mean()) for one in wanted] == [1.0, 7.0]
 
 
 def test_darker_is_a_table_and_no_guess(talk):

@@ -1,5 +1,7 @@
 """Assistants on disk: the packaged layout, a language model of somebody else, and everything that can be wrong."""
 
+import json
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -9,7 +11,7 @@ from dreamdist3d.assistant.model import AssistantModel, build_model, prompt_of
 from dreamdist3d.assistant.storage import load_assistant, load_llm, save_assistant
 from dreamdist3d.assistant.tokenizer import build_tokenizer
 from dreamdist3d.errors import UserError
-from tests.assistant.tiny import FEATURES, WANTED, write_tiny_clip, write_tiny_llama
+from tests.assistant.tiny import FEATURES, WANTED, write_quadruplets, write_tiny_clip, write_tiny_llama
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +83,35 @@ def test_broken_parts_are_told(tmp_path):
     save_file({"token": torch.zeros(2)}, tmp_path / "assistant.safetensors", {"format": "other"})
     with pytest.raises(UserError, match="is no assistant"):
         load_assistant(tmp_path)
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_a_full_size_assistant_learns_around_a_language_model_that_is_only_read(tmp_path, rank):
+    """With a rank, factors beside the language model's layers learn too, and are kept; without, none are."""
+    from dreamdist3d.assistant.full import FullRecipe, train_full
+    from dreamdist3d.assistant.quadruplets import read_quadruplets
+
+    write_tiny_llama(tmp_path / "llama")
+    write_tiny_clip(tmp_path / "clip")
+    before = (tmp_path / "llama" / "model.safetensors").read_bytes()
+    found, _ = read_quadruplets(write_quadruplets(tmp_path))
+    recipe = FullRecipe(steps=30, batch=4, lr=1e-2, lora_rank=rank)
+    weights = train_full(tmp_path / "out", found, tmp_path / "llama", tmp_path / "clip", recipe)
+    assert (tmp_path / "llama" / "model.safetensors").read_bytes() == before
+    assert (weights / "lora").is_dir() == bool(rank) and not (weights / "llm").exists()
+    lines = [json.loads(line) for line in (tmp_path / "out" / "assistant.jsonl").read_text().splitlines()]
+    assert lines[-1]["words"] < lines[0]["words"]
+    stored = load_assistant(weights, clip=tmp_path / "clip")
+    features = stored.inputs(torch.rand(1, 3, 32, 32))[0][0]
+    assert stored.model.answer(features, prompt_of("make it red"), most=2)
+    factors = [value for name, value in stored.model.named_parameters() if "lora_B" in name]
+    assert bool(factors) == bool(rank) and all(value.abs().sum() > 0 for value in factors)
+    with pytest.raises(UserError, match="another recipe"):
+        train_full(tmp_path / "out", found, tmp_path / "llama", tmp_path / "clip", FullRecipe(steps=2, batch=4))
+
+
+def test_the_command_needs_all_three(tmp_path, capsys):
+    from dreamdist3d.cli import main
+
+    assert main(["assistant", "train", "--out", str(tmp_path / "out"), "--llm", str(tmp_path)]) == 2
+    assert "give all three" in capsys.readouterr().err

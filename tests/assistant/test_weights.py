@@ -1,6 +1,7 @@
 """The assistant that ships: small, and as good as its card says on what it was never taught."""
 
 import json
+import shlex
 import subprocess
 import sys
 
@@ -8,15 +9,22 @@ import numpy as np
 import pytest
 import torch
 
+from dreamdist3d.assistant.edit import Edit
+from dreamdist3d.assistant.generator.scenes import make_scene
+from dreamdist3d.assistant.generator.storage import load_generator
 from dreamdist3d.assistant.grammar.dialogues import draw_turn
 from dreamdist3d.assistant.intentions import SEE, read_plan, write_seen
 from dreamdist3d.assistant.model import prompt_of
-from dreamdist3d.assistant.pictures import make_group
+from dreamdist3d.assistant.pictures import changes_between, make_group
+from dreamdist3d.assistant.proposing import Proposer
 from dreamdist3d.assistant.storage import load_assistant, packaged
+from dreamdist3d.assistant.subjects import PicturedSubject, WordSubject
 from dreamdist3d.assistant.tokenizer import build_tokenizer
 from dreamdist3d.assistant.train import HELD_OUT_SEED
+from dreamdist3d.backbones import load_backbone
 from dreamdist3d.cli import main
 from dreamdist3d.mini.references import write_references
+from dreamdist3d.prompts import PromptDistribution, SoftPromptEncoder
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +57,6 @@ def test_held_out_requests_are_understood(stored):
 def test_the_wanted_embedding_is_nearer_to_the_changed_picture(stored):
     """S of "make it COLOUR" lies nearer to that object in that colour than to it as it was."""
     from dreamdist3d.assistant.intentions import Change, Plan, write_plan
-    from dreamdist3d.assistant.pictures import changes_between
 
     nearer = []
     for index in range(30):
@@ -64,6 +71,45 @@ def test_the_wanted_embedding_is_nearer_to_the_changed_picture(stored):
     assert len(nearer) > 10 and np.mean(nearer) >= 0.8
 
 
+@pytest.fixture(scope="module")
+def pictured():
+    """The packaged generator in the miniature, and held-out scenes with the pictures wanted of each."""
+    backbone = load_backbone("mini")
+    generator = load_generator(packaged(), backbone)
+    generator.install(backbone)
+    return backbone, generator, [make_scene(HELD_OUT_SEED, index) for index in range(4)]
+
+
+def test_a_picture_that_is_seen_is_kept_better_than_one_that_is_told(stored, pictured):
+    """Pixels' distance from the true object after another colour of its main or its second part."""
+    backbone, generator, scenes = pictured
+    proposer, far = Proposer(backbone, stored.inputs), {True: [], False: []}
+    for pictures, seen in scenes:
+        for k in (1, 2):
+            asked = {change.kind: change.value for change in changes_between(seen[0], seen[k])}
+            wanted = stored.inputs(pictures[k][None])[1]
+            for subject in (PicturedSubject(seen[0].family, pictures[0], generator), WordSubject(seen[0].family)):
+                edit = subject.worded(Edit(asked), seen[0])
+                made = proposer.sample(subject, [edit], pictures[0], wanted)[0]
+                far[edit.pictured].append(float((made - pictures[k]).square().mean().sqrt()))
+    assert np.mean(far[True]) < 0.95 * np.mean(far[False])
+
+
+def test_a_proposals_file_is_what_it_was_made_of(stored, pictured, tmp_path):
+    backbone, generator, scenes = pictured
+    pictures, seen = scenes[1]
+    subject, proposer = PicturedSubject(seen[0].family, pictures[0], generator), Proposer(backbone, stored.inputs)
+    edit = subject.worded(Edit({"color": "teal"}), seen[0])
+    wanted = stored.inputs(pictures[1][None])[1]
+    (made,) = proposer.propose(subject, [edit], [()], [seen[0]], wanted)
+    made.file.save(tmp_path / "x.safetensors")
+    again = PromptDistribution.load(tmp_path / "x.safetensors")
+    again.check_model(backbone)
+    encoder = SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder)
+    shown = torch.cat([subject.embed([edit], encoder)[0], subject.references([edit], wanted)[0]])
+    torch.testing.assert_close(again.embed(again.draw(seed=5), encoder), shown, atol=1e-4, rtol=1e-3)
+
+
 def test_a_wish_on_the_command_line(tmp_path, capsys):
     write_references(tmp_path / "cups", "mug", count=1, seed=3)
     words = ["assist", "I want something for a winter scene", "--image", str(tmp_path / "cups" / "mug-00.png")]
@@ -72,10 +118,15 @@ def test_a_wish_on_the_command_line(tmp_path, capsys):
     assert answer["act"] == "wish" and 2 <= len(answer["proposals"]) <= 4
     for number, proposal in enumerate(answer["proposals"], start=1):
         assert proposal["picture"] == str(tmp_path / "out" / f"proposal-{number}.png")
-        assert (tmp_path / "out" / f"proposal-{number}.png").is_file() and proposal["lift"].startswith(
-            "dreamdist3d launch"
-        )
-    assert json.loads((tmp_path / "out" / "answer.json").read_text())["request"] == words[1]
+        assert (tmp_path / "out" / f"proposal-{number}.png").is_file()
+        words, file = shlex.split(proposal["lift"]), tmp_path / "out" / f"proposal-{number}.safetensors"
+        assert words[:2] == ["dreamdist3d", "launch"] and file.is_file() == proposal["edit"]["pictured"]
+        if file.is_file():
+            assert words[-1] == f"system.prompt_processor.distribution={file}"
+    assert any(proposal["edit"]["pictured"] for proposal in answer["proposals"])
+    assert (
+        json.loads((tmp_path / "out" / "answer.json").read_text())["request"] == "I want something for a winter scene"
+    )
 
 
 def test_a_subject_is_needed_and_a_missing_picture_is_told(tmp_path, capsys):

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from dreamdist3d.backbones import install_reference_attention, load_backbone, see_references
+from dreamdist3d.backbones import install_reference_attention, load_backbone, scale_references, see_references
 from dreamdist3d.backbones.reference_attention import ReferenceAttention
 from dreamdist3d.backbones.references import FILE, hash_of
 from dreamdist3d.errors import UserError
@@ -27,8 +27,8 @@ def given():
     return noise(8, 4, 8, 8), torch.full((8,), 500), noise(8, WORDS, WIDTH, seed=1), noise(8, 16, seed=2)
 
 
-def learned(backbone):
-    layers = install_reference_attention(backbone.unet, WORDS)
+def learned(backbone, counts=()):
+    layers = install_reference_attention(backbone.unet, WORDS, counts)
     with torch.no_grad():
         for number, weight in enumerate(layers.parameters()):
             weight.copy_(noise(*weight.shape, seed=number) / 4)
@@ -70,6 +70,42 @@ def test_a_layer_is_attention_to_words_plus_attention_to_pictures(backbone):
 
     both = attended(layer.to_k(words), layer.to_v(words)) + attended(own.to_k_ip[0](pictures), own.to_v_ip[0](pictures))
     torch.testing.assert_close(layer(hidden, text), layer.to_out[0](both), atol=1e-5, rtol=1e-4)
+
+
+def test_branches_add_up_each_with_its_scale(backbone):
+    """CAFE, equation 1: attention to words, plus s times attention to each branch's own keys and values."""
+    learned(backbone, [2])
+    scale_references(backbone.unet, (0.5, 3.0))
+    name, layer = next((n, m) for n, m in backbone.unet.named_modules() if n.endswith("attn2"))
+    own = backbone.unet.attn_processors[f"{name}.processor"]
+    hidden, text = noise(2, 9, layer.query_dim), noise(2, WORDS + PICTURES, WIDTH, seed=1)
+    words, first, rest = text.split([WORDS, 2, PICTURES - 2], dim=1)
+
+    def heads(x):
+        return x.unflatten(-1, (layer.heads, -1)).transpose(1, 2)
+
+    def attended(key, value):
+        weights = (heads(layer.to_q(hidden)) @ heads(key).mT / heads(key).shape[-1] ** 0.5).softmax(-1)
+        return (weights @ heads(value)).transpose(1, 2).flatten(2)
+
+    whole = attended(layer.to_k(words), layer.to_v(words))
+    for scale, branch, key, value in zip((0.5, 3.0), (first, rest), own.to_k_ip, own.to_v_ip, strict=True):
+        whole = whole + scale * attended(key(branch), value(branch))
+    torch.testing.assert_close(layer(hidden, text), layer.to_out[0](whole), atol=1e-5, rtol=1e-4)
+    scale_references(backbone.unet, (0.0, 0.0))
+    torch.testing.assert_close(layer(hidden, text), layer(hidden, words), atol=1e-6, rtol=0)
+
+
+def test_how_branches_are_cut_is_kept_with_their_weights(backbone, given, tmp_path):
+    latents, times, text, cameras = given
+    weights = {name: value.clone() for name, value in learned(backbone, [2]).state_dict().items()}
+    seen = torch.cat([text, noise(8, PICTURES, WIDTH, seed=3)], dim=1)
+    before = backbone.predict(latents, times, seen, cameras, 4)
+    save_file(weights, tmp_path / FILE)
+    other = load_backbone(backbone.name)
+    see_references(other, hash_of(weights), str(tmp_path / FILE))
+    torch.testing.assert_close(other.predict(latents, times, seen, cameras, 4), before, atol=1e-5, rtol=0)
+    assert hash_of(weights) != hash_of({name: value + (name[2:] == "counts") for name, value in weights.items()})
 
 
 @pytest.mark.parametrize("low_vram", [False, True])
