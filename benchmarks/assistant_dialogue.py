@@ -1,4 +1,4 @@
-"""The recorded dialogue of docs/assistant.md: a picture, eight requests, and what came of them.
+"""The recorded dialogue of docs/assistant.md: a picture, nine requests, and what came of them.
 
 python benchmarks/assistant_dialogue.py
 """
@@ -10,7 +10,7 @@ import tyro
 from PIL import Image
 
 from dreamdist3d.assistant import Assistant
-from dreamdist3d.assistant.showing import sheet
+from dreamdist3d.assistant.showing import lift_of, sheet, write_answer
 from dreamdist3d.files import write_atomic, write_text
 from dreamdist3d.mini.references import write_references
 
@@ -23,6 +23,7 @@ REQUESTS = (
     "Make the handle chartreuse",
     "Make it dance",
     "Surprise me",
+    "The second one, but make it glossy",
 )
 
 
@@ -36,15 +37,17 @@ def main(out: Path = Path("outputs/dialogue"), picture: Path = Path("docs/pictur
     write_references(out, "mug", count=1, seed=12)
     talk = Assistant.of_pictures([out / "mug-00.png"])
     lines, sheets = [], []
-    for request in REQUESTS:
+    lift = ""
+    for turn, request in enumerate(REQUESTS, start=1):
         before = talk.picture
         answer = talk.ask(request)
+        paths = write_answer(answer, out / f"turn-{turn}", before)
         lines += [f"> **{request}**", ">", f"> {answer.words}"]
         lines += [f"> {i}. {one.words[:1].upper()}{one.words[1:]}" for i, one in enumerate(answer.proposals, start=1)]
         lines.append("")
         if answer.proposals:
             sheets.append(sheet(answer, before))
-    lift = next(answer for answer in reversed(talk.history) if answer.proposals).proposals[0].lift
+            lift = lift_of(answer.proposals[0], paths[0])
     write_text(out / "dialogue.md", "\n".join([*lines, f"`{lift}`", ""]))
     whole = Image.new("RGB", (max(s.width for s in sheets), sum(s.height for s in sheets)), "white")
     top = 0

@@ -112,7 +112,8 @@ class Proposer:
     ) -> list[Proposal]:
         """The best candidate of each edit: what holds comes first, then what is nearest to the wanted embedding.
 
-        Where the UNet sees the picture given and nothing comes of it that holds, the same is tried from words alone.
+        Where the UNet sees the picture given and nothing comes of it that holds and can be measured, the same is
+        tried from words alone.
 
         Args:
             subject, edits: what to make; the candidates have the edit's seeds and some after them.
@@ -124,7 +125,7 @@ class Proposer:
         """
         found = self._best(subject, edits, changes, targets, wanted, before, origin)
         for i, one in enumerate(found):
-            if one.edit.pictured and not one.holds:
+            if one.edit.pictured and not (one.holds and background_of(one.picture) == "plain"):
                 plain = replace(edits[i], pictured=False)
                 near = None if wanted is None else wanted[i : i + 1]
                 (other,) = self._best(subject, [plain], [changes[i]], [targets[i]], near, before, origin)
@@ -183,8 +184,9 @@ def _begun(edit: Edit) -> float:
     return BEGUN_FREELY if "shape" in edit.asked else BEGUN
 
 
-def _truth(found: Sequence[Verdict]) -> int:
-    return -sum(verdict.holds is False for verdict in found)
+def _truth(found: Sequence[Verdict]) -> float:
+    """0 where everything is measured and holds; what cannot be measured counts half."""
+    return -sum({True: 0.0, None: 0.5, False: 1.0}[verdict.holds] for verdict in found)
 
 
 def told(picture: Tensor, changes: Sequence[Change], target: Seen, found: Sequence[Verdict]) -> str:

@@ -3,12 +3,12 @@
 import json
 import re
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
 
-from dreamdist3d.assistant import proposing
+from dreamdist3d.assistant import assistant, proposing
 from dreamdist3d.assistant.assistant import Assistant
 from dreamdist3d.assistant.clauses import parted
 from dreamdist3d.assistant.lead import spelled
@@ -273,6 +273,26 @@ def test_a_pictures_embedding_takes_the_place_of_what_is_wanted(talk, monkeypatc
     )
     dialogue.ask("make it blue")
     assert [float(one.mean()) for one in wanted] == [1.0, 7.0]
+
+
+def test_where_the_picture_does_not_give_way_words_are_tried(talk, monkeypatch):
+    class Seer:
+        def tokens(self, wanted, picture, count):
+            return torch.ones(count, 2, 16)
+
+        def file(self, vectors, shown):
+            return vectors, shown
+
+    def sample(self, subject, edits, origin=None, wanted=None):
+        assert subject.references(edits, wanted).any() == edits[0].pictured
+        return torch.stack([painted(replace(edit, asked={}) if stays and edit.pictured else edit) for edit in edits])
+
+    monkeypatch.setattr(assistant, "_generator", lambda *_: Seer())
+    monkeypatch.setattr(proposing.Proposer, "sample", sample)
+    for stays in (True, False):
+        (proposal,) = talk(f"{SEE} <edit> <do> color teal <say> here .").ask("make it teal").proposals
+        assert proposal.holds and proposal.edit.pictured != stays and (proposal.file is None) == stays
+        assert proposal.edit.prefix == "a teal" and proposal.edit.suffix == "with a blue handle"
 
 
 def test_darker_is_a_table_and_no_guess(talk):

@@ -1,12 +1,11 @@
 """Pairs to learn from, encoded: a picture given, the picture wanted of it, and the words for that.
 
-`NAME.npy` in float16 (opened, not read: a full-size bank is larger than memory) and `pairs.jsonl`.
+`NAME.npy` in float16 (mapped, not read: a full-size bank is larger than memory) and `pairs.jsonl`.
 """
 
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from torch import Tensor
 from dreamdist3d.assistant.generator.patches import Patches
 from dreamdist3d.assistant.inputs import PictureInputs
 from dreamdist3d.backbones import Backbone
-from dreamdist3d.files import write_atomic
+from dreamdist3d.files import write_text
 from dreamdist3d.progress import bar
 
 _NAMES = ("latents", "wanted", "patches")
@@ -61,22 +60,26 @@ class Bank:
 
 
 def write_bank(folder: Path, scenes: Iterable[tuple[Tensor, Sequence[Pair]]], count: int, encode: Encoders) -> None:
-    """Encode `count` scenes: pictures [n, 3, H, W] in [0, 1], and pairs by their places among these."""
+    """Encode `count` scenes of n pictures each [n, 3, H, W] in [0, 1], with pairs by their places among these."""
     folder.mkdir(parents=True, exist_ok=True)
-    parts: list[dict[str, Tensor]] = []
+    arrays: dict[str, np.memmap] = {}
     waiting: list[Tensor] = []
-    lines, first = [], 0
+    lines, first, written = [], 0, 0
     with bar("pairs", count) as progress:
         for number, (pictures, pairs) in enumerate(scenes, start=1):
             waiting.append(pictures)
             moved = ({"source": first + p.source, "target": first + p.target, "texts": p.texts} for p in pairs)
             lines += [json.dumps(one) + "\n" for one in moved]
             first += len(pictures)
-            if sum(map(len, waiting)) >= _CHUNK or number == count:
-                parts.append(encode(torch.cat(waiting)))
-                waiting = []
+            if first - written >= _CHUNK or number == count:
+                for name, part in encode(torch.cat(waiting)).items():
+                    shape = (count * len(pictures), *part.shape[1:])
+                    if name not in arrays:
+                        arrays[name] = np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.float16, shape)
+                    arrays[name][written:first] = part.numpy()
+                waiting, written = [], first
             progress.advance()
-    for name in _NAMES:
-        write_atomic(folder / f"{name}.npy", partial(np.save, arr=torch.cat([part[name] for part in parts]).numpy()))
+    for array in arrays.values():
+        array.flush()
     # Last, so that a folder with this file in it is a whole one.
-    write_atomic(folder / "pairs.jsonl", lambda path: path.write_text("".join(lines), encoding="utf-8"))
+    write_text(folder / "pairs.jsonl", "".join(lines))
