@@ -9,6 +9,10 @@ has, and writes `lifts.json`, `lifts.md` and a contact sheet for each family (ro
 methods; columns: draws).
 """
 
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import json
 import statistics
 import time

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,30 @@ from torch import Tensor
 
 from dreamdist3d.errors import UserError
 from dreamdist3d.lift.cameras import Cameras
-from dreamdist3d.lift.config import LiftConfig
+from dreamdist3d.lift.config import LiftConfig, LossConfig
 from dreamdist3d.lift.field import Field
 from dreamdist3d.lift.members import Lift, Member, in_step
 from dreamdist3d.lift.renders import Guidance, Renders
 from dreamdist3d.lift.state import LiftState
 
 Judge = Callable[[Tensor, Cameras, float, torch.Generator, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Late:
+    """A guidance that joins late.
+
+    Attributes:
+        since: the share of the lift at which it does, below 1.
+        weights: of its loss and of the regularisers; None for the lift's own.
+        beside: what is added to a member's loss.
+    """
+
+    since: float = 0.0
+    weights: LossConfig | None = None
+    beside: Callable[[Any], Tensor | float] = lambda member: 0.0
+
+
 Together = Callable[[Sequence[Any], Sequence[Renders]], Sequence[Tensor]]
 
 
@@ -75,7 +93,7 @@ def lift_together(
     """
     with ExitStack() as stack:
         members = [Member(config, asset, device, stack, _beside(asset.guidance)) for asset in assets]
-        in_step(members, lambda behind: _advance(behind, together))
+        in_step(members, lambda behind: advance(behind, together))
     return [member.outcome for member in members]
 
 
@@ -83,15 +101,23 @@ def _beside(guidance: Any) -> dict[str, Guidance]:
     return {"guidance": guidance} if isinstance(guidance, Guidance) else {}
 
 
-def _advance(members: Sequence[Member], together: Together) -> None:
-    """One step of each; a member whose loss or gradient is not finite keeps its error and its weights."""
+def advance(members: Sequence[Any], together: Together = together, late: "Late | None" = None) -> None:
+    """One step of each; a member whose loss or gradient is not finite keeps its error and its weights.
+
+    Args:
+        members: of one configuration, equally far.
+        together: as in `lift_together`.
+        late: what is different where the guidance joins a lift that something else has begun.
+    """
     totals = []
+    late = late or Late()
     with ExitStack() as stack:
-        steps = [stack.enter_context(member.state.rendered()) for member in members]
+        steps = [stack.enter_context(member.state.rendered(late.since)) for member in members]
         losses = together([member.asset.guidance for member in members], [step.renders for step in steps])
         for member, step, loss in zip(members, steps, losses, strict=True):
             with member.failing():
-                total, member.values = step.losses(loss)
+                total, member.values = step.losses(loss, late.weights)
+                total = total + late.beside(member)
                 if not torch.isfinite(total):
                     raise FloatingPointError("the loss")
                 totals.append(total)

@@ -1,4 +1,4 @@
-"""One step of fitting a field to pictures: random rays, random colours behind them."""
+"""A field and pictures of what it is to be: random rays, random colours behind them."""
 
 import torch
 import torch.nn.functional as F
@@ -35,17 +35,48 @@ def fit_step(state: LiftState, pool: ViewPool, n_rays: int, n_samples: int) -> d
     return {"loss": float(total.detach())} | {name: float(term.detach()) for name, term in terms.items()}
 
 
+def held(state: LiftState, pool: ViewPool, n_rays: int, n_samples: int, outlines: float) -> Tensor:
+    """How far the field's colours are from the pool's where both have something, and its opacities from theirs.
+
+    Where the shape is to move, colours count on what is there already alone, and outlines little.
+
+    Args:
+        state: in a step that has begun.
+        pool: the pictures.
+        n_rays: random pixels of them.
+        n_samples: along a ray.
+        outlines: weight of opacities next to colours.
+
+    Returns:
+        A scalar: smooth L1 of colours, weighted by `facing`, and of opacities.
+    """
+    generator = generator_for(state.seed, "held", state.step)
+    rays = pool.rays(n_rays, generator)
+    seen = render_rays(state.field, rays.origins, rays.directions, n_samples, state.occupancy, generator)
+    behind = torch.rand(n_rays, 3, generator=generator).to(seen.rgb)
+    weight = facing(seen, rays, state.field.radius) * rays.alpha * seen.opacity.detach()
+    colors = (weight * _colors(seen, rays, behind)).sum() / weight.sum().clamp(min=1.0)
+    return colors + outlines * _opacities(seen, rays)
+
+
 def difference(seen: RayRendering, rays: Rays, behind: Tensor, radius: float) -> Tensor:
     """Smooth L1 of colours over `behind` [R, 3], and of opacities: a field cannot hide holes behind one colour.
 
     Where views of an object differ in their patterns, a mean of all is mud: colours are weighted by how much a view
     faces what it sees.
     """
+    weight = torch.lerp(torch.ones_like(rays.alpha), facing(seen, rays, radius), rays.alpha)
+    return (weight * _colors(seen, rays, behind)).sum() / weight.sum() + _opacities(seen, rays)
+
+
+def _colors(seen: RayRendering, rays: Rays, behind: Tensor) -> Tensor:
     shown = seen.rgb + (1 - seen.opacity)[:, None] * behind
     wanted = torch.lerp(behind, rays.rgb, rays.alpha[:, None])
-    colors = F.smooth_l1_loss(shown, wanted, beta=_BEND, reduction="none").mean(dim=-1)
-    weight = torch.lerp(torch.ones_like(rays.alpha), facing(seen, rays, radius), rays.alpha)
-    return (weight * colors).sum() / weight.sum() + F.smooth_l1_loss(seen.opacity, rays.alpha, beta=_BEND)
+    return F.smooth_l1_loss(shown, wanted, beta=_BEND, reduction="none").mean(dim=-1)
+
+
+def _opacities(seen: RayRendering, rays: Rays) -> Tensor:
+    return F.smooth_l1_loss(seen.opacity, rays.alpha, beta=_BEND)
 
 
 def facing(seen: RayRendering, rays: Rays, radius: float) -> Tensor:

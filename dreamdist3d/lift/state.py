@@ -12,7 +12,7 @@ from torch import Tensor
 from dreamdist3d.errors import UserError
 from dreamdist3d.lift.cameras import CameraRanges, Cameras, sample_cameras
 from dreamdist3d.lift.checkpoints import all_finite, read_checkpoint, write_checkpoint
-from dreamdist3d.lift.config import DataConfig, LiftConfig
+from dreamdist3d.lift.config import DataConfig, LiftConfig, LossConfig
 from dreamdist3d.lift.field import Field
 from dreamdist3d.lift.losses import regularisers
 from dreamdist3d.lift.occupancy import OccupancyGrid
@@ -67,13 +67,18 @@ class LiftState:
         return self.step / self.config.max_steps
 
     @contextmanager
-    def rendered(self) -> Iterator["Step"]:
-        """The first half of a step: the field rendered, its graph alive, its grids summed once for all queries."""
+    def rendered(self, since: float = 0.0) -> Iterator["Step"]:
+        """The first half of a step: the field rendered, its graph alive, its grids summed once for all queries.
+
+        Args:
+            since: share of the lift at which the guidance began, below 1: it is told its own progress.
+        """
         generator = generator_for(self.seed, "lift", self.step)
+        told = max(0.0, self.progress - since) / (1.0 - since)
         with self.begun(generator) as field:
             background = self._background(generator).to(self.field.outer.weight.device)
             rendering, cameras = self._render(field, background, generator)
-            yield Step(self, rendering, Renders(rendering.rgb, cameras, self.progress, generator, background))
+            yield Step(self, rendering, Renders(rendering.rgb, cameras, told, generator, background))
 
     @contextmanager
     def begun(self, generator: torch.Generator) -> Iterator[Field]:
@@ -186,11 +191,11 @@ class Step:
     rendering: Rendering
     renders: Renders
 
-    def losses(self, guidance: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """The weighted sum to be minimised, and every term unweighted."""
-        config = self.state.config.loss
-        terms = {"guidance": guidance} | regularisers(config, self.state.field, self.rendering)
-        total = sum(getattr(config, name) * value for name, value in terms.items())
+    def losses(self, guidance: Tensor, weights: LossConfig | None = None) -> tuple[Tensor, dict[str, float]]:
+        """The weighted sum to be minimised, and every term unweighted; weights are the lift's if none are given."""
+        weights = weights or self.state.config.loss
+        terms = {"guidance": guidance} | regularisers(weights, self.state.field, self.rendering)
+        total = sum(getattr(weights, name) * value for name, value in terms.items())
         return total, {"loss": float(total.detach())} | {name: float(value.detach()) for name, value in terms.items()}
 
 

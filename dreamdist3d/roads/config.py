@@ -3,8 +3,38 @@
 from dataclasses import dataclass, field, replace
 
 from dreamdist3d.choices import CutKind, LiftKind
+from dreamdist3d.guidance.config import GuidanceConfig
 from dreamdist3d.lift.config import LiftConfig, LossConfig, OptimizerConfig
 from dreamdist3d.typed import demand
+
+
+@dataclass(frozen=True)
+class PolishConfig:
+    """The last steps of a lift by views: a short score distillation, held to what the views show.
+
+    Attributes:
+        start: share of the lift's steps from which on it is one; 1 for never.
+        held: weight of the views' colours next to the guidance's loss, where field and views both have something.
+        outlines: weight of the views' opacities next to their colours.
+        max_timestep, min_timestep: as the guidance's, over these steps alone.
+        loss: weights of the guidance and of the regularisers.
+    """
+
+    start: float = 0.75
+    held: float = 3000.0
+    outlines: float = 0.02
+    max_timestep: tuple[float, float] = (0.5, 0.15)
+    min_timestep: tuple[float, float] = (0.2, 0.02)
+    loss: LossConfig = field(default_factory=LossConfig)
+
+    def __post_init__(self) -> None:
+        demand(0 <= self.start <= 1, "start", self.start, "a share from 0 to 1")
+        for name in ("held", "outlines"):
+            demand(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+
+    def applied(self, config: GuidanceConfig) -> GuidanceConfig:
+        """The guidance with these noise levels."""
+        return replace(config, max_timestep=self.max_timestep, min_timestep=self.min_timestep)
 
 
 @dataclass(frozen=True)
@@ -29,6 +59,7 @@ class ViewsConfig:
         fading: the weight of redrawn views next to the first ones, and its factor with every later round.
         cut: how backgrounds are removed: by their plain colour, by rembg, or (auto) by rembg where they are not plain.
         level_start, loss, optimizer: as in the other lift; `loss.guidance` weighs the pictures.
+        polish: how the lift ends.
     """
 
     steps: int = 1200
@@ -49,6 +80,7 @@ class ViewsConfig:
     level_start: tuple[float, ...] = (0.0, 0.0, 0.0, 0.15, 0.4)
     loss: LossConfig = field(default_factory=lambda: LossConfig(fog=0.05, entropy=0.02, tv=0.1))
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(lr=0.05, mlp_lr=0.005))
+    polish: PolishConfig = field(default_factory=PolishConfig)
 
     def __post_init__(self) -> None:
         for name in ("steps", "rays", "samples_per_ray", "count", "sampling_steps", "round_steps"):
@@ -68,7 +100,12 @@ class ViewsConfig:
     @property
     def evaluations(self) -> float:
         """How often an asset asks the UNet for four views under guidance."""
-        return (self.sampling_steps + self.rounds * self.round_steps) * self.count / 4
+        return (self.sampling_steps + self.rounds * self.round_steps) * self.count / 4 + self.steps - self.polished_from
+
+    @property
+    def polished_from(self) -> int:
+        """The step with which the polish begins."""
+        return round(self.steps * self.polish.start)
 
     def rounds_at(self) -> list[int]:
         """The steps before which a round comes, one each."""

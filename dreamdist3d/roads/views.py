@@ -12,17 +12,20 @@ from torch import Tensor
 from dreamdist3d.backbones import Backbone
 from dreamdist3d.errors import UserError
 from dreamdist3d.files import ensure_folder, write_atomic
+from dreamdist3d.guidance.base import guidance_for
 from dreamdist3d.lift.cameras import CameraRanges, Cameras, orbit, sample_cameras
 from dreamdist3d.lift.config import DataConfig
 from dreamdist3d.lift.field import Field
 from dreamdist3d.lift.members import Member, in_step
+from dreamdist3d.lift.optimize import Late, advance
 from dreamdist3d.lift.outputs import STILL_NAMES
-from dreamdist3d.lift.photometric import fit_step
+from dreamdist3d.lift.photometric import fit_step, held
 from dreamdist3d.lift.pool import ViewPool
 from dreamdist3d.lift.render import render
 from dreamdist3d.randomness import generator_for
 from dreamdist3d.roads.artist import Artist, Order, backdrop_for
 from dreamdist3d.roads.base import Asset, RoadConfig
+from dreamdist3d.roads.config import ViewsConfig
 from dreamdist3d.roads.cut import cut_out
 
 SAMPLE_PREFIX = "sample_"
@@ -34,7 +37,9 @@ class _Maker(Member):
     def __init__(self, config: RoadConfig, backbone: Backbone, asset: Asset, stack: ExitStack) -> None:
         views = config.choice.views
         self.pool = ViewPool(backbone.image_size, views.pool, views.fading, backbone.device)
-        super().__init__(config.lift, asset.pulled_by(None), str(backbone.device), stack, {"pool": self.pool})
+        guidance = guidance_for(backbone, asset.condition, views.polish.applied(config.guidance), asset.seed)
+        kept = {"pool": self.pool, "guidance": guidance}
+        super().__init__(config.lift, asset.pulled_by(guidance), str(backbone.device), stack, kept)
         self.condition, self.tell = asset.condition, asset.tell
 
 
@@ -78,10 +83,22 @@ def _advance(config: RoadConfig, artist: Artist, makers: Sequence[_Maker]) -> No
         _begin(config, artist, makers)
     if step in (rounds := views.rounds_at()):
         _round(config, artist, [maker for maker in makers if maker.error is None], rounds.index(step))
-    for maker in makers:
-        if maker.error is None:
-            with maker.failing():
-                maker.values = fit_step(maker.state, maker.pool, views.rays, views.samples_per_ray)
+    sound = [maker for maker in makers if maker.error is None]
+    if sound and step >= views.polished_from:
+        advance(sound, late=_polish(views))
+        return
+    for maker in sound:
+        with maker.failing():
+            maker.values = fit_step(maker.state, maker.pool, views.rays, views.samples_per_ray)
+
+
+def _polish(views: ViewsConfig) -> Late:
+    polish = views.polish
+
+    def pictures(maker: _Maker) -> Tensor:
+        return polish.held * held(maker.state, maker.pool, views.rays, views.samples_per_ray, polish.outlines)
+
+    return Late(views.polished_from / views.steps, polish.loss, pictures)
 
 
 def _begin(config: RoadConfig, artist: Artist, makers: Sequence[_Maker]) -> None:
