@@ -1,4 +1,4 @@
-"""Two roads from a draw to a shape, and remedies for one of them, on the same draws of the same distributions.
+"""Two roads from a draw to a shape, and remedies for both, on the same draws of the same distributions.
 
     python benchmarks/lifts.py make --out outputs/lifts --methods distill views --draws 8
     python benchmarks/lifts.py table --out outputs/lifts
@@ -68,9 +68,16 @@ METHODS: dict[str, list[str]] = {
         "trainer.max_steps=150",
     ],
     "views": ["system.lift.kind=views"],
-    "views, no rounds": ["system.lift.kind=views", f"{VIEWS}.rounds=0"],
+    "views, not polished": ["system.lift.kind=views", f"{VIEWS}.steps=60", f"{VIEWS}.polish.start=1"],
+    "views, redrawn": ["system.lift.kind=views", f"{VIEWS}.rounds=2", f"{VIEWS}.redrawn=[0.25,0.45]"],
+    "views, redrawn, not polished": [
+        "system.lift.kind=views",
+        f"{VIEWS}.steps=100",
+        f"{VIEWS}.rounds=2",
+        f"{VIEWS}.redrawn=[0.5,0.8]",
+        f"{VIEWS}.polish.start=1",
+    ],
     "views, four": ["system.lift.kind=views", f"{VIEWS}.count=4"],
-    "views, four, no rounds": ["system.lift.kind=views", f"{VIEWS}.count=4", f"{VIEWS}.rounds=0"],
 }
 SIZE, ELEVATION_DEG = 128, 15.0
 STANDARD = [0.0, 90.0, 180.0, 270.0]

@@ -34,7 +34,6 @@ from dreamdist3d.eval.statistics import AssetMean, Estimate, Mean, mean_of, shar
 from dreamdist3d.files import write_json, write_text
 from dreamdist3d.mini.grids import save_grid
 
-METHODS = (*lifts.METHODS, lifts.NOISY)
 SIZE = 128
 HEADS = {
     "pooled": "similarity, all pictures (Table 4) ↓",
@@ -61,18 +60,19 @@ def main() -> None:
     options = tyro.cli(lifts.Options, description=__doc__)
     lifts.make(options)
     for family in options.families:
-        folders = [lifts.set_folder(options, family, method) for method in METHODS]
+        folders = [lifts.set_folder(options, family, method) for method in options.methods]
         evaluate(
             folders,
             lifts.references(options, family),
             options.out / f"report-{family}",
-            names=METHODS,
+            names=options.methods,
             text=f"a {family}",
             cache=options.out / "features",
         )
-    cells = {m: [look(options, family, m) for family in options.families] for m in METHODS}
-    scores = {m: {key: mean_of(list(values)) for key, values in estimates(cells[m]).items()} for m in METHODS}
-    tests = {other: compare(cells[METHODS[0]], cells[other]) for other in METHODS[1:]}
+    cells = {m: [look(options, family, m) for family in options.families] for m in options.methods}
+    scores = {m: {key: mean_of(list(values)) for key, values in estimates(cells[m]).items()} for m in options.methods}
+    first, *others = options.methods
+    tests = {other: compare(cells[first], cells[other]) for other in others}
     save(options, cells, scores, tests)
 
 
@@ -138,7 +138,7 @@ def save(options: lifts.Options, cells: dict, scores: dict, tests: dict) -> None
     by_family = {
         method: {key: dict(zip(options.families, (v.as_dict() for v in values), strict=True))
                  for key, values in estimates(cells[method]).items()}
-        for method in METHODS
+        for method in options.methods
     }  # fmt: skip
     about = {"families": options.families, "assets": options.assets, "noise": lifts.NOISE}
     write_json(options.out / "table4.json", about | {"mean": plain, "by_family": by_family, "tests": tests})
@@ -147,7 +147,7 @@ def save(options: lifts.Options, cells: dict, scores: dict, tests: dict) -> None
     rows = [
         [torch.from_numpy(view).movedim(-1, 0).float() / 255.0 for view in cells[method][index].loaded.views[:, 0]]
         for index in range(len(options.families))
-        for method in METHODS
+        for method in options.methods
     ]
     save_grid(rows, options.out / "table4.png", 1)
     print(text)
@@ -155,10 +155,11 @@ def save(options: lifts.Options, cells: dict, scores: dict, tests: dict) -> None
 
 def table(rows: dict[str, dict[str, dict[str, float]]], title: str = "mean over families") -> str:
     """Markdown: a row a score and a column a method."""
-    keys = sorted(rows[METHODS[0]], key=lambda key: list(HEADS).index(key.split()[0]))
-    lines = [f"| {title} | {' | '.join(METHODS)} |", "|" + "---|" * (len(METHODS) + 1)]
+    methods = list(rows)
+    keys = sorted(rows[methods[0]], key=lambda key: list(HEADS).index(key.split()[0]))
+    lines = [f"| {title} | {' | '.join(methods)} |", "|" + "---|" * (len(methods) + 1)]
     for key in keys:
-        cells = [shown(rows[method][key]) for method in METHODS]
+        cells = [shown(rows[method][key]) for method in methods]
         lines.append(f"| {label(key)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
