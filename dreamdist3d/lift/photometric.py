@@ -36,27 +36,12 @@ def fit_step(state: LiftState, pool: ViewPool, n_rays: int, n_samples: int) -> d
 
 
 def held(state: LiftState, pool: ViewPool, n_rays: int, n_samples: int, outlines: float) -> Tensor:
-    """How far the field's colours are from the pool's where both have something, and its opacities from theirs.
-
-    Where the shape is to move, colours count on what is there already alone, and outlines little.
-
-    Args:
-        state: in a step that has begun.
-        pool: the pictures.
-        n_rays: random pixels of them.
-        n_samples: along a ray.
-        outlines: weight of opacities next to colours.
-
-    Returns:
-        A scalar: smooth L1 of colours, weighted by `facing`, and of opacities.
-    """
+    """How far the field of a step that has begun is from random pixels of the pool, as `difference_on_both` says."""
     generator = generator_for(state.seed, "held", state.step)
     rays = pool.rays(n_rays, generator)
     seen = render_rays(state.field, rays.origins, rays.directions, n_samples, state.occupancy, generator)
     behind = torch.rand(n_rays, 3, generator=generator).to(seen.rgb)
-    weight = facing(seen, rays, state.field.radius) * rays.alpha * seen.opacity.detach()
-    colors = (weight * _colors(seen, rays, behind)).sum() / weight.sum().clamp(min=1.0)
-    return colors + outlines * _opacities(seen, rays)
+    return difference_on_both(seen, rays, behind, state.field.radius, outlines)
 
 
 def difference(seen: RayRendering, rays: Rays, behind: Tensor, radius: float) -> Tensor:
@@ -67,6 +52,19 @@ def difference(seen: RayRendering, rays: Rays, behind: Tensor, radius: float) ->
     """
     weight = torch.lerp(torch.ones_like(rays.alpha), facing(seen, rays, radius), rays.alpha)
     return (weight * _colors(seen, rays, behind)).sum() / weight.sum() + _opacities(seen, rays)
+
+
+def difference_on_both(seen: RayRendering, rays: Rays, behind: Tensor, radius: float, outlines: float) -> Tensor:
+    """As `difference`, where the shape is to move: colours count where field and picture both have something.
+
+    Args:
+        seen, rays, radius: R rays, and what the field shows there.
+        behind: colours, [R, 3].
+        outlines: weight of the opacities next to the colours.
+    """
+    weight = facing(seen, rays, radius) * rays.alpha * seen.opacity.detach()
+    colors = (weight * _colors(seen, rays, behind)).sum() / weight.sum().clamp(min=1.0)
+    return colors + outlines * _opacities(seen, rays)
 
 
 def _colors(seen: RayRendering, rays: Rays, behind: Tensor) -> Tensor:

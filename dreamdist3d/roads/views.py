@@ -22,7 +22,9 @@ from dreamdist3d.lift.outputs import STILL_NAMES
 from dreamdist3d.lift.photometric import fit_step, held
 from dreamdist3d.lift.pool import ViewPool
 from dreamdist3d.lift.render import render
+from dreamdist3d.lift.state import Stateful
 from dreamdist3d.randomness import generator_for
+from dreamdist3d.roads import distill
 from dreamdist3d.roads.artist import Artist, Order, backdrop_for
 from dreamdist3d.roads.base import Asset, RoadConfig
 from dreamdist3d.roads.config import ViewsConfig
@@ -38,7 +40,7 @@ class _Maker(Member):
         views = config.choice.views
         self.pool = ViewPool(backbone.image_size, views.pool, views.fading, backbone.device)
         guidance = guidance_for(backbone, asset.condition, views.polish.applied(config.guidance), asset.seed)
-        kept = {"pool": self.pool, "guidance": guidance}
+        kept: dict[str, Stateful] = {"pool": self.pool, "guidance": guidance}
         super().__init__(config.lift, asset.pulled_by(guidance), str(backbone.device), stack, kept)
         self.condition, self.tell = asset.condition, asset.tell
 
@@ -69,6 +71,8 @@ def check(config: RoadConfig, backbone: Backbone) -> None:
             f"system.lift.kind=views needs a backbone that is told its cameras, and {backbone.name} is not: take "
             f"mvdream or mini, {other}"
         )
+    if config.choice.views.polish.start < 1:
+        distill.check(config, backbone)
     if count % backbone.n_views:
         raise UserError(
             f"system.lift.views.count is {count}, but backbone {backbone.name} draws {backbone.n_views} views at once: "

@@ -198,7 +198,7 @@ def describe_plan(folder: Path, plan: BatchPlan) -> str:
     """What a batch would do, one line for each run."""
     config = plan.run_config
     head = (
-        f"{folder}: {len(plan.runs)} runs of {config.trainer.max_steps} steps with backbone "
+        f"{folder}: {len(plan.runs)} runs of {config.lift().max_steps} steps with backbone "
         f"{config.system.backbone}, {plan.draws} draws"
     )
     lines = []

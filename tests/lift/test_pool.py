@@ -5,7 +5,7 @@ import torch
 
 from dreamdist3d.errors import UserError
 from dreamdist3d.lift.cameras import CameraRanges, rays, sample_cameras
-from dreamdist3d.lift.photometric import difference, facing
+from dreamdist3d.lift.photometric import difference, difference_on_both, facing
 from dreamdist3d.lift.pool import Rays, ViewPool
 from dreamdist3d.lift.render import RayRendering
 
@@ -83,3 +83,32 @@ def test_a_view_counts_by_how_much_it_faces_what_it_sees() -> None:
     drawn = Rays(targets - 3.0 * directions, directions, torch.zeros(4, 3), torch.ones(4))
     seen = RayRendering(torch.zeros(4, 3), torch.ones(4), torch.zeros(0), 1, torch.full((4,), 3.0))
     torch.testing.assert_close(facing(seen, drawn, 1.0), torch.tensor([1.0, 0.5**4, 0.05, 1.0]), atol=1e-5, rtol=0)
+
+
+def test_on_both_colours_count_where_field_and_picture_have_something() -> None:
+    """Against loops in float64; what only one of them shows pulls no colour, and the weights get no gradient."""
+    generator = torch.Generator().manual_seed(0)
+    alpha, opacity = torch.rand(9, generator=generator), torch.rand(9, generator=generator)
+    alpha[:3], opacity[2:5] = 0.0, 0.0
+    directions = torch.nn.functional.normalize(torch.randn(9, 3, generator=generator), dim=-1)
+    drawn = Rays(-3 * directions, directions, torch.rand(9, 3, generator=generator), alpha)
+    rgb = (torch.rand(9, 3, generator=generator) * opacity[:, None]).requires_grad_()
+    opacity.requires_grad_()
+    seen = RayRendering(rgb, opacity, torch.zeros(0), 1, torch.full((9,), 2.0))
+    behind = torch.rand(9, 3, generator=generator)
+
+    def smooth(error: float) -> float:
+        return 0.5 * error**2 / 0.1 if abs(error) < 0.1 else abs(error) - 0.05
+
+    weights = [float(f * a * o) for f, a, o in zip(facing(seen, drawn, 1.0), alpha, opacity.detach(), strict=True)]
+    colors = []
+    for i in range(9):
+        shown = rgb[i].detach().double() + (1 - opacity[i].detach().double()) * behind[i].double()
+        wanted = alpha[i].double() * drawn.rgb[i].double() + (1 - alpha[i].double()) * behind[i].double()
+        colors.append(sum(smooth(float(a - b)) for a, b in zip(shown, wanted, strict=True)) / 3)
+    outlines = sum(smooth(float(o - a)) for o, a in zip(opacity.detach(), alpha, strict=True)) / 9
+    wanted = sum(w * c for w, c in zip(weights, colors, strict=True)) / max(1.0, sum(weights)) + 0.3 * outlines
+    found = difference_on_both(seen, drawn, behind, 1.0, 0.3)
+    assert float(found.detach()) == pytest.approx(wanted, rel=1e-5)
+    (to_colors,) = torch.autograd.grad(found, rgb)
+    assert (to_colors[:5] == 0).all() and (to_colors[5:] != 0).any(dim=1).all()

@@ -17,6 +17,7 @@ from dreamdist3d.lift.checkpoints import read_checkpoint
 from dreamdist3d.lift.outputs import STILL_NAMES
 from dreamdist3d.lift.render import render
 from dreamdist3d.roads import Asset, check_road, lift_assets
+from dreamdist3d.roads.config import PolishConfig
 from dreamdist3d.roads.views import first_cameras
 from tests.guidance.fakes import linear_backbone
 from tests.roads.fakes import condition, knowing_backbone, road
@@ -60,9 +61,9 @@ def test_assets_in_step_equal_those_made_alone(tmp_path: Path, alone) -> None:
         same(together, single)
 
 
-@pytest.mark.parametrize("at", [2, 7])
+@pytest.mark.parametrize("at", [2, 7, 10])
 def test_stopped_it_goes_on_with_its_views(tmp_path: Path, alone, at: int) -> None:
-    """Before the first round, and between the two; the step after the signal is the last."""
+    """Before the first round, between the two, and in the polish; the step after the signal is the last."""
 
     def stop(step: int) -> None:
         if step == at:
@@ -72,10 +73,40 @@ def test_stopped_it_goes_on_with_its_views(tmp_path: Path, alone, at: int) -> No
     with pytest.raises(Stopped, match="3 runs kept a checkpoint"):
         lift_assets(road(), knowing_backbone(), [replace(first, on_step=stop), *others])
     kept = read_checkpoint(tmp_path / "1" / "ckpts" / "last.ckpt")["pool"]
-    assert len(kept["weight"]) == (4 if at < 4 else 8) and kept["rgb"].dtype == torch.uint8
+    assert len(kept["weight"]) == {2: 4, 7: 8, 10: 12}[at] and kept["rgb"].dtype == torch.uint8
     resumed = lift_assets(road(), knowing_backbone(), assets_in(tmp_path, resume=True))
     for again, single in zip(resumed, alone, strict=True):
         same(again, single)
+
+
+def test_the_polish_pulls_to_the_guidance_and_is_held_to_the_views(tmp_path: Path, monkeypatch) -> None:
+    """A guidance that wants everything white, told how far the polish is, not the lift."""
+    told = []
+
+    class White:
+        def losses(self, renders, beside=()):
+            told.extend(one.progress for one in renders)
+            return [1000 * (1 - one.rgb).square().mean() for one in renders]
+
+        def after_step(self) -> None: ...
+
+        def state_dict(self) -> dict:
+            return {}
+
+        def load_state_dict(self, state: dict) -> None: ...
+
+    monkeypatch.setattr("dreamdist3d.roads.views.guidance_for", lambda *_: White())
+    seen = {}
+    for held in (0.0, 1e6):
+        config = road(steps=60, rounds=0, polish=PolishConfig(start=0.5, held=held))
+        (field,) = lift_assets(
+            config, knowing_backbone(), [replace(assets_in(tmp_path)[0], folder=tmp_path / str(held))]
+        )
+        shown = render(field, first_cameras(config.lift.data, 4, 0.0), 16, 32, torch.ones(3))
+        seen[held] = shown.rgb[:, :, 7:9, 7:9].mean(dim=(0, 2, 3))
+    torch.testing.assert_close(seen[1e6], torch.tensor(COLORS[0]), atol=0.2, rtol=0)
+    assert seen[0.0][1:].mean() > seen[1e6][1:].mean() + 0.2
+    assert told[:30] == pytest.approx([step / 30 for step in range(30)])
 
 
 def test_a_cut_that_removes_everything_ends_that_asset_alone(tmp_path: Path, alone) -> None:
@@ -113,13 +144,17 @@ def test_what_cannot_draw_views_is_refused() -> None:
         check_road(road(), blind)
     with pytest.raises(UserError, match=r"views\.count is 6.*multiple of 4"):
         check_road(road(count=6), knowing_backbone())
+    odd = road()
+    odd = replace(odd, lift=replace(odd.lift, data=replace(odd.lift.data, n_view=2)))
+    with pytest.raises(UserError, match=r"data\.n_view is 2"):
+        check_road(odd, knowing_backbone())
     check_road(road(), knowing_backbone())
 
 
 def test_evaluations_are_those_of_the_configuration(tmp_path: Path) -> None:
-    """4 steps and 2 rounds of 2; at full size at most a thousand."""
+    """4 steps, 2 rounds of 2, and a polish of 3; at full size at most a thousand."""
     backbone = knowing_backbone()
     lift_assets(road(), backbone, assets_in(tmp_path)[:1])
-    assert backbone.unet.evaluations == 8 == road().choice.views.evaluations
+    assert backbone.unet.evaluations == 11 == road().choice.views.evaluations
     chosen = ["system.prompt_processor.prompt=a", "system.lift.kind=views"]
     assert load_config("dreamdist3d/mvdream.yaml", chosen).system.lift.views.evaluations <= 1000
