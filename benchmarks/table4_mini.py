@@ -7,7 +7,7 @@ over the families: intervals from the families' own errors, tests that swap asse
 `table4.json`, the text blocks of docs/results-mini.md (`table4.md`) and a contact sheet of fronts (`table4.png`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -33,6 +33,8 @@ from dreamdist3d.eval.measure import Seen, means, vendi_estimate
 from dreamdist3d.eval.statistics import AssetMean, Estimate, Mean, mean_of, share_of
 from dreamdist3d.files import write_json, write_text
 from dreamdist3d.mini.grids import save_grid
+from dreamdist3d.mini.measures import dominant_color
+from tables_2d_scores import NEAR
 
 SIZE = 128
 HEADS = {
@@ -44,6 +46,8 @@ HEADS = {
     "hue_entropy": "hue entropy, bits ↑",
     "hue_divergence": "hue divergence, bits ↑",
     "family": "pictures called by their family's name ↑",
+    "met": "references' main colours met ↑",
+    "spread": "spread of main colours, of the references' ↑",
 }
 
 
@@ -54,6 +58,8 @@ class Cell:
     loaded: LoadedSet
     seen: list[Seen]
     hits: Tensor  # [A], share of an asset's views that the mini CLIP calls by the family's name
+    colors: Tensor  # [A, 3], RGB of the main part, seen from the front; NaN where nothing is seen
+    wanted: Tensor  # [R, 3], the same of the references
 
 
 def main() -> None:
@@ -86,7 +92,27 @@ def look(options: lifts.Options, family: str, method: str) -> Cell:
         text = clip.encode_text([f"a {family}"])[0] if judge is clip else None
         seen.append(Seen(judge.name, features, cache.encode(judge, references.pictures), text))
     hits = family_hits(torch.stack(loaded.pictures), family, clip).double().view(len(loaded.views), -1).mean(dim=1)
-    return Cell(loaded, seen, hits)
+    fronts = list(torch.from_numpy(loaded.views[:, 0]).movedim(-1, 1).float() / 255.0)
+    colors, wanted = (main_colors(pictures, family) for pictures in (fronts, references.pictures))
+    return Cell(loaded, seen, hits, colors, wanted[wanted.isfinite().all(dim=1)])
+
+
+def main_colors(pictures: Sequence[Tensor], family: str) -> Tensor:
+    """[N, 3]: RGB of the main part of each of N pictures, NaN where there is none."""
+    return torch.stack(
+        [torch.full((3,), torch.nan) if (c := dominant_color(p, family)) is None else c for p in pictures]
+    )
+
+
+def met(shown: Tensor, wanted: Tensor) -> float:
+    """The share of the colours wanted [R, 3] that some of those shown [A, 3] is near to."""
+    apart = torch.cdist(wanted, shown.nan_to_num(nan=9.0))
+    return float((apart.amin(dim=1) < NEAR).double().mean())
+
+
+def spread(colors: Tensor) -> float:
+    """Mean distance of pairs of colours [A, 3], those that are not NaN."""
+    return float(torch.pdist(colors[colors.isfinite().all(dim=1)]).mean())
 
 
 def tested(cells: list[Cell]) -> Iterator[tuple[str, Mean]]:
@@ -118,6 +144,8 @@ def others(cell: Cell) -> Iterator[tuple[str, Estimate]]:
     yield "family mini-CLIP", share_of(float(cell.hits.mean()), count)
     for seen in cell.seen:
         yield f"vendi {seen.judge}", vendi_estimate(similarity_matrix(seen.features))
+    yield "met", jackknife(lambda i: met(cell.colors[i], cell.wanted), count, 0.0)
+    yield "spread", jackknife(lambda i: spread(cell.colors[i]) / spread(cell.wanted), count, 0.0)
     hues = hue_histograms(cell.loaded.views, foreground(cell.loaded.views))
     for key, measure in (("hue_entropy", hue_entropy), ("hue_divergence", hue_divergence)):
         yield key, jackknife(lambda i, measure=measure: measure(hues[i]), count, 0.0)
