@@ -30,7 +30,7 @@ import study
 from attributes import family_hits
 from dreamdist3d.backbones import Backbone, load_backbone
 from dreamdist3d.config import RunConfig, load_config
-from dreamdist3d.errors import UserError
+from dreamdist3d.errors import Stopped, UserError
 from dreamdist3d.eval import MiniClip, MiniDino, mean_pairwise_similarity
 from dreamdist3d.eval.flags import janus_suspects
 from dreamdist3d.files import write_json, write_text
@@ -158,6 +158,8 @@ def make_one(config: RunConfig) -> None:
     began = time.process_time()
     try:
         trial = run_once(config)
+    except Stopped:
+        raise
     except UserError as error:
         print(f"{trial_of(config).folder}: {error}", flush=True)
         return
