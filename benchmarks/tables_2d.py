@@ -29,6 +29,7 @@ from torch import Tensor
 from tyro.conf import arg
 
 from concepts import HELD_OUT, Concept, concept_of, first_references, write_concept
+from dreamdist3d.apprentice import instant, load_apprentice, packaged_apprentice
 from dreamdist3d.backbones import load_backbone
 from dreamdist3d.baselines import Made, make_baseline, preset
 from dreamdist3d.baselines.settings import METHODS as RIVALS, TUNED, USED
@@ -45,7 +46,8 @@ OURS: dict[str, dict[str, Any]] = {
     "paper": {"objective": "paper"},
     "paper-diagonal": {"objective": "paper", "covariance": "diagonal"},
 }
-METHODS = (*OURS, *RIVALS)
+INSTANT = "instant"
+METHODS = (*OURS, INSTANT, *RIVALS)
 REFERENCES = 20
 FAMILIES = ("mushroom", "rocket", "house", "teapot", "bird", "chair")
 STUDIES: dict[str, dict[str, Any]] = {
@@ -186,6 +188,11 @@ def made(options: Options, cell: Cell) -> Made:
             learn(backbone, images, replace(preset_for(backbone, ours["objective"]), **ours, **chosen), path)
         return Made(path, "mini")
     backbone = load_backbone("mini")
+    if cell.method == INSTANT:
+        path = place / "prompts.safetensors"
+        if not path.is_file():
+            instant(backbone, load_apprentice(packaged_apprentice(backbone)), images).save(path)
+        return Made(path, "mini")
     chosen = {key: value for key, value in chosen.items() if key in USED[cell.method]}
     if "words" in USED[cell.method]:
         chosen["words"] = (cell.concept.noun,) if cell.method in TUNED else tuple(cell.concept.texts)
