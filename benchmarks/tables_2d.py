@@ -195,7 +195,10 @@ def made(options: Options, cell: Cell) -> Made:
         return Made(path, "mini")
     chosen = {key: value for key, value in chosen.items() if key in USED[cell.method]}
     if "words" in USED[cell.method]:
-        chosen["words"] = (cell.concept.noun,) if cell.method in TUNED else tuple(cell.concept.texts)
+        texts = tuple(cell.concept.texts)
+        chosen["words"] = (
+            (cell.concept.noun,) if cell.method in TUNED else texts if cell.method == "words" else texts[:1]
+        )
     share(options, cell)
     result = make_baseline(backbone, images, preset(backbone, cell.method, **chosen), place)
     keep(options, cell)

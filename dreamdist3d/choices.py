@@ -66,9 +66,11 @@ BaselineMethod = Literal[
     "dreambooth",
     "dreambooth-lora",
     "custom-diffusion",
+    "ip-adapter",
     "words",
 ]
-"""What distributions are compared with; `each` is one inversion for each reference, `words` plain captions."""
+"""What distributions are compared with; `each` is one inversion for each reference, `words` plain captions,
+`ip-adapter` a caption with the pictures themselves beside it."""
 
 DatasetFormat = Literal["imagefolder", "webdataset"]
 """How labelled pictures are kept: a folder for each class, or tar files of all classes mixed."""

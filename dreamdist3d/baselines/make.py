@@ -10,6 +10,7 @@ from dreamdist3d.baselines.custom_diffusion import CustomDiffusion
 from dreamdist3d.baselines.dreambooth import DreamBooth, DreamBoothLora
 from dreamdist3d.baselines.each import EachLearner
 from dreamdist3d.baselines.inversion import invert, with_noise
+from dreamdist3d.baselines.ip_adapter import shown_source
 from dreamdist3d.baselines.prior import class_pictures
 from dreamdist3d.baselines.record import Record
 from dreamdist3d.baselines.settings import TUNED, BaselineConfig
@@ -82,6 +83,9 @@ def make_baseline(
         source: PromptSource = words_source(backbone, config.words, facts)
     elif references is None:
         raise UserError(f"{config.method} learns from pictures: name the folder of references.")
+    elif config.method == "ip-adapter":
+        apprentice = Path(config.apprentice) if config.apprentice else None
+        source = shown_source(backbone, references, config.words, apprentice, facts)
     elif config.method == "textual-inversion":
         source = _inversion(backbone, references, config, folder, execution)
     elif config.method == "textual-inversion-noise":

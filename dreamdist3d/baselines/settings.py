@@ -23,6 +23,7 @@ USED: dict[str, set[str]] = {
     "dreambooth": _LEARNED | _PRIOR,
     "dreambooth-lora": _LEARNED | _PRIOR | {"rank"},
     "custom-diffusion": _LEARNED | _PRIOR,
+    "ip-adapter": {"words", "apprentice"},
     "words": {"words"},
 }
 """The settings that a method has a use for."""
@@ -34,14 +35,15 @@ class BaselineConfig:
 
     Args:
         method: one of `METHODS`.
-        words: of `words`, prompts to draw from; of methods that change the model, the class of the pictures, such as
-            "mushroom".
+        words: of `words`, prompts to draw from; of `ip-adapter`, the one prompt; of methods that change the model, the
+            class of the pictures, such as "mushroom".
         batch: pictures a step, and as many class pictures; of one inversion for each reference, of each.
         prior: class pictures that keep the model from forgetting the class (DreamBooth, section 3.2).
         prior_weight: of their loss.
         rank: of the LoRA factors.
         noise: on the tokens, in their own standard deviation.
         copies: of the disturbed prompt, that are drawn from.
+        apprentice: file of what shows pictures to the UNet; empty for the one that ships.
 
     Raises:
         UserError: a value out of its range, by name, or words that are missing.
@@ -59,6 +61,7 @@ class BaselineConfig:
     prior_weight: float = 1.0
     noise: float = 0.5
     copies: int = 256
+    apprentice: str = ""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -79,6 +82,8 @@ class BaselineConfig:
             raise UserError("words are empty: leave them out, or say what the pictures show.")
         if self.method == "words" and not self.words:
             raise UserError('the baseline words needs them: --words "a mushroom", or several prompts to draw from.')
+        if self.method == "ip-adapter" and len(self.words) != 1:
+            raise UserError(f'ip-adapter needs one prompt: --words "a mushroom" ({len(self.words)} were given).')
         if self.method in TUNED and len(self.words) != 1:
             raise UserError(
                 f"{self.method} needs the class of the pictures, once: --words mushroom ({len(self.words)} were given)."

@@ -17,7 +17,7 @@ class BaselineSettings:
     """Settings of a baseline; those left out take the method's preset for the backbone."""
 
     words: Annotated[tuple[str, ...] | None, left_out("TEXT [TEXT ...]", "none")] = None
-    """The class of the pictures, for methods that change the model; the prompts, for words."""
+    """The class of the pictures, for methods that change the model; the prompts, for words; the one of ip-adapter."""
     steps: Annotated[int | None, left_out("INT", "the method's")] = None
     """Optimisation steps."""
     batch: Annotated[int | None, left_out("INT", "the method's")] = None
@@ -38,6 +38,8 @@ class BaselineSettings:
     """On an inversion's tokens, in their standard deviation."""
     copies: Annotated[int | None, left_out("INT", "256")] = None
     """Disturbed prompts to draw from."""
+    apprentice: Annotated[str | None, left_out("FILE", "the one that ships")] = None
+    """What shows pictures to the UNet, for ip-adapter."""
 
 
 _AS_IS = ExecutionSettings()
@@ -62,7 +64,7 @@ def baseline(
 
     Args:
         method: textual inversion, with noise, or one for each reference; DreamBooth, whole or as LoRA factors; Custom
-            Diffusion; plain words.
+            Diffusion; words with the pictures beside them, as in IP-Adapter; plain words.
         references: the folder of pictures.
         out: the folder for prompts.safetensors, class/ and backbone/.
         restart: forget what the folder holds of a baseline.

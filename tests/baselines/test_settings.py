@@ -39,6 +39,7 @@ def test_full_size_presets_are_those_of_the_published_code():
         ({"method": "hope"}, "no baseline 'hope'.*textual-inversion"),
         ({"method": "words"}, 'words "a mushroom"'),
         ({"method": "dreambooth"}, "dreambooth needs the class"),
+        ({"method": "ip-adapter"}, "ip-adapter needs one prompt"),
         ({"method": "custom-diffusion", "words": ("a", "b")}, r"once: .* \(2 were given\)"),
         ({"method": "dreambooth", "words": ("a",), "prior": -1}, "prior=-1"),
     ],
