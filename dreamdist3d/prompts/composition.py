@@ -18,7 +18,7 @@ from dreamdist3d.prompts.encoder import SoftPromptEncoder
 from dreamdist3d.prompts.formats.storage import Stored, write_stored
 from dreamdist3d.prompts.moments import Moments, blend, common_covariance
 from dreamdist3d.prompts.normal import choose
-from dreamdist3d.prompts.source import PromptSource
+from dreamdist3d.prompts.source import MODEL, PromptSource
 from dreamdist3d.typed import build
 
 if TYPE_CHECKING:
@@ -71,7 +71,10 @@ class PromptComposition(PromptSource):
 
     @cached_property
     def metadata(self) -> dict[str, str]:  # type: ignore[override]
-        """The backbone all components name, if it is one."""
+        """The backbone all components name, if it is one; that of a component for a changed model, and its hash."""
+        bound = [component.metadata for component in self.components if MODEL in component.metadata]
+        if bound:
+            return {key: bound[0][key] for key in ("backbone", MODEL) if key in bound[0]}
         names = {component.metadata.get("backbone", "") for component in self.components}
         return {"backbone": names.pop()} if len(names) == 1 and "" not in names else {}
 
@@ -161,6 +164,10 @@ class PromptComposition(PromptSource):
             raise UserError(f"the composition {self.kind!r} is unknown: it is one of {', '.join(KINDS)}.")
         if any(component.references is not None for component in self.components):
             raise UserError("distributions with pictures in them do not mix: make them without --details.")
+        if len({component.metadata.get(MODEL) for component in self.components} - {None}) > 1:
+            raise UserError(
+                "the distributions belong to different changed models, of which a run has one: do not mix them."
+            )
         first = self.components[0]
         for component in self.components[1:]:
             names = first.encoder_fingerprint, component.encoder_fingerprint

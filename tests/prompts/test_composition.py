@@ -145,6 +145,17 @@ def test_a_component_that_is_not_described_in_text_is_one_line(tmp_path, change)
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", ["blend", "mixture"])
+def test_a_component_for_a_changed_model_binds_the_composition_to_it(kind, tmp_path):
+    changed = replace(DOGS, metadata={"backbone": "lora/backbone", "model_sha256": "cd" * 32})
+    path = tmp_path / "both.safetensors"
+    PromptComposition((CATS, changed), kind=kind).save(path)
+    assert load_distribution(path).metadata == changed.metadata
+    other = replace(CATS, metadata={"model_sha256": "ef" * 32})
+    with pytest.raises(UserError, match="different changed models"):
+        PromptComposition((other, changed), kind=kind)
+
+
 def test_one_component_twice_is_saved(tmp_path):
     PromptComposition((CATS, CATS)).save(tmp_path / "twice")
     assert [c.content_hash for c in load_distribution(tmp_path / "twice").components] == [CATS.content_hash] * 2
