@@ -1,7 +1,8 @@
 """The miniature assistant on held-out requests: intentions, proposals, truth of its words, identity, seconds.
 
     python benchmarks/assistant.py                 # as it ships
-    python benchmarks/assistant.py --scales 1 0    # its generator without the patches' branch
+    python benchmarks/assistant.py --shown         # its generator everywhere
+    python benchmarks/assistant.py --shown --scales 1 0    # without the patches' branch
     python benchmarks/assistant.py --words         # without the generator
 
 Requests are of the held-out split: sentences that no training sentence is, half of them about pairs of a family and a
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 import tyro
 
-from dreamdist3d.assistant import Assistant, load_assistant, world
+from dreamdist3d.assistant import Assistant, load_assistant, subjects, world
 from dreamdist3d.assistant.grammar.dialogues import Turn, draw_turn, is_unseen
 from dreamdist3d.assistant.intentions import Change, Plan, Seen
 from dreamdist3d.assistant.pictures import group_specs, look_at, make_group
@@ -44,6 +45,7 @@ def main(
     generator: Path | None = None,
     scales: tuple[float, float] = (1.0, 1.0),
     words: bool = False,
+    shown: bool = False,
 ) -> None:
     """Write `requests.json` and print the figures.
 
@@ -55,11 +57,14 @@ def main(
         generator: a folder that `assistant generator` wrote; None: the one beside the weights, if any.
         scales: of its branches, S's and the patches'.
         words: make pictures from words alone.
+        shown: let the generator repaint too, which is told in words alone as it ships.
     """
     torch.set_num_threads(1)
     stored, backbone, clip = load_assistant(weights), load_backbone("mini"), MiniClip()
     rows: dict[str, list[dict]] = {"clear": [], "vague": []}
-    shown = {"generator": generator, "scales": None if words else scales}
+    if shown:
+        subjects.TOLD.clear()
+    options = {"generator": generator, "scales": None if words else scales}
     for index in range(first, first + requests):
         group_pictures, seen = make_group(HELD_OUT_SEED, index)
         talk = Assistant(group_pictures[:1], backbone=backbone, stored=stored, seed=index, scales=None)
@@ -70,7 +75,7 @@ def main(
             plan = intention(talk, turn)
             row = {"kind": turn.kind, "request": turn.request, "past": turn.past, **judged(turn, plan, seen[0])}
             if index < first + pictures and (turn.is_vague or about_attributes(turn)):
-                asked = Assistant(group_pictures[:1], backbone=backbone, stored=stored, seed=index, **shown)
+                asked = Assistant(group_pictures[:1], backbone=backbone, stored=stored, seed=index, **options)
                 row |= looked_at(asked, turn, clip, index)
             rest.append(row)
     figures = {group: summary(found) for group, found in rows.items()}

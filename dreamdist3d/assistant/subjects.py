@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from dreamdist3d.assistant.generator.storage import Generator
 
 
+TOLD = {"color"}  # changes under which the miniature's generator leaves traces of what was there (docs/assistant.md)
+
+
 class Subject(ABC):
     """Something to make pictures of."""
 
@@ -91,7 +94,8 @@ class WordSubject(Subject):
 class PicturedSubject(WordSubject):
     """A picture that the UNet sees: words are for what is asked, all else comes from the picture and from S.
 
-    Patterns are told with all their colours, and a background with everything, since the picture's own would stay.
+    Patterns are told with all their colours. What of a picture would stay where it should not, its ground under another
+    background and its colour under another one (`TOLD`), is told in words alone.
 
     Args:
         family: the name of the thing.
@@ -105,7 +109,8 @@ class PicturedSubject(WordSubject):
 
     def worded(self, edit: Edit, seen: Seen) -> Edit:
         """As `Subject.worded`."""
-        return replace(super().worded(edit, seen), pictured=edit.asked.get("background", "plain") == "plain")
+        stays = edit.asked.get("background", "plain") == "plain" and not edit.asked.keys() & TOLD
+        return replace(super().worded(edit, seen), pictured=stays)
 
     def embed(self, edits: Sequence[Edit], encoder: SoftPromptEncoder) -> Tensor:
         """As `Subject.embed`."""

@@ -290,9 +290,9 @@ def test_where_the_picture_does_not_give_way_words_are_tried(talk, monkeypatch):
     monkeypatch.setattr(assistant, "_generator", lambda *_: Seer())
     monkeypatch.setattr(proposing.Proposer, "sample", sample)
     for stays in (True, False):
-        (proposal,) = talk(f"{SEE} <edit> <do> color teal <say> here .").ask("make it teal").proposals
+        (proposal,) = talk(f"{SEE} <edit> <do> part yellow <say> here .").ask("a yellow handle").proposals
         assert proposal.holds and proposal.edit.pictured != stays and (proposal.file is None) == stays
-        assert proposal.edit.prefix == "a teal" and proposal.edit.suffix == "with a blue handle"
+        assert proposal.edit.prefix == "a red" and proposal.edit.suffix == "with a yellow handle"
 
 
 def test_darker_is_a_table_and_no_guess(talk):

@@ -81,11 +81,11 @@ def pictured():
 
 
 def test_a_picture_that_is_seen_is_kept_better_than_one_that_is_told(stored, pictured):
-    """Pixels' distance from the true object after another colour of its main or its second part."""
+    """Pixels' distance from the true object after another colour of its second part, or another material."""
     backbone, generator, scenes = pictured
     proposer, far = Proposer(backbone, stored.inputs), {True: [], False: []}
     for pictures, seen in scenes:
-        for k in (1, 2):
+        for k in (2, 4):
             asked = {change.kind: change.value for change in changes_between(seen[0], seen[k])}
             wanted = stored.inputs(pictures[k][None])[1]
             for subject in (PicturedSubject(seen[0].family, pictures[0], generator), WordSubject(seen[0].family)):
@@ -99,7 +99,7 @@ def test_a_proposals_file_is_what_it_was_made_of(stored, pictured, tmp_path):
     backbone, generator, scenes = pictured
     pictures, seen = scenes[1]
     subject, proposer = PicturedSubject(seen[0].family, pictures[0], generator), Proposer(backbone, stored.inputs)
-    edit = subject.worded(Edit({"color": "teal"}), seen[0])
+    edit = subject.worded(Edit({"part": "teal"}), seen[0])
     wanted = stored.inputs(pictures[1][None])[1]
     (made,) = proposer.propose(subject, [edit], [()], [seen[0]], wanted)
     made.file.save(tmp_path / "x.safetensors")
@@ -123,7 +123,6 @@ def test_a_wish_on_the_command_line(tmp_path, capsys):
         assert words[:2] == ["dreamdist3d", "launch"] and file.is_file() == proposal["edit"]["pictured"]
         if file.is_file():
             assert words[-1] == f"system.prompt_processor.distribution={file}"
-    assert any(proposal["edit"]["pictured"] for proposal in answer["proposals"])
     assert (
         json.loads((tmp_path / "out" / "answer.json").read_text())["request"] == "I want something for a winter scene"
     )

@@ -218,13 +218,14 @@ def test_words_say_only_what_is_asked_of_a_picture_that_is_seen():
     seen = Seen("mug", "red", part_color="blue")
     edits = [
         subject.worded(Edit(asked), seen)
-        for asked in ({"material": "glossy"}, {"pattern": "dotted"}, {"background": "gradient"})
+        for asked in ({"material": "glossy"}, {"pattern": "dotted"}, {"background": "gradient"}, {"color": "teal"})
     ]
     subject.embed(edits, words)
     assert words.texts == [
         "a glossy mug",
         "a dotted red mug with a blue handle",
         "a red mug with a blue handle, gradient background",
+        "a teal mug with a blue handle",
     ]
-    assert subject.references(edits, None).flatten(1).sum(dim=1).tolist() == [24.0, 24.0, 0.0]
+    assert subject.references(edits, None).flatten(1).sum(dim=1).tolist() == [24.0, 24.0, 0.0, 0.0]
     assert "red" in edits[0].prefix  # what lifts it, without the picture, is the whole caption
