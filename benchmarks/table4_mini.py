@@ -144,7 +144,7 @@ def others(cell: Cell) -> Iterator[tuple[str, Estimate]]:
     yield "family mini-CLIP", share_of(float(cell.hits.mean()), count)
     for seen in cell.seen:
         yield f"vendi {seen.judge}", vendi_estimate(similarity_matrix(seen.features))
-    yield "met", jackknife(lambda i: met(cell.colors[i], cell.wanted), count, 0.0)
+    yield "met", jackknife(lambda i: met(cell.colors[i], cell.wanted), count, 0.0, 1.0)
     yield "spread", jackknife(lambda i: spread(cell.colors[i]) / spread(cell.wanted), count, 0.0)
     hues = hue_histograms(cell.loaded.views, foreground(cell.loaded.views))
     for key, measure in (("hue_entropy", hue_entropy), ("hue_divergence", hue_divergence)):
