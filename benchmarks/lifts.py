@@ -67,6 +67,7 @@ METHODS: dict[str, list[str]] = {
         "system.guidance.target_steps=3",
         "trainer.max_steps=150",
     ],
+    "distill, vsd": ["system.lift.kind=distill", "system.guidance.kind=vsd"],
     "views": ["system.lift.kind=views"],
     "views, not polished": ["system.lift.kind=views", f"{VIEWS}.steps=60", f"{VIEWS}.polish.start=1"],
     "views, redrawn": ["system.lift.kind=views", f"{VIEWS}.rounds=2", f"{VIEWS}.redrawn=[0.25,0.45]"],
