@@ -108,13 +108,15 @@ class Options:
         out: folder for everything.
         families: what the references show.
         methods: keys of METHODS.
-        draws: of each family.
+        first: the first draw; those that something was tuned on are left out so.
+        draws: one after the last.
         source: "distribution", or "textual-inversion" (one prompt; the lifts' seeds alone differ).
     """
 
     out: Path = Path("outputs/lifts")
     families: tuple[str, ...] = ("mushroom", "rocket", "house")
     methods: tuple[str, ...] = ("distill", "views")
+    first: int = 0
     draws: int = 8
     source: str = "distribution"
 
@@ -126,7 +128,7 @@ def make(options: Options) -> None:
         if not references.is_dir():
             write_references(references, family)
         study.train(references, learned(options, family), {} if options.source == "distribution" else {"prompts": 1})
-    for draw in range(options.draws):
+    for draw in range(options.first, options.draws):
         for family in options.families:
             for method in options.methods:
                 make_one(config_of(options, family, method, draw))
@@ -198,7 +200,8 @@ def table(options: Options) -> None:
     rows: dict[str, dict[str, dict[str, float]]] = {method: {} for method in options.methods}
     for family in options.families:
         configs = {m: [config_of(options, family, m, draw) for draw in range(options.draws)] for m in options.methods}
-        common = [i for i in range(options.draws) if all(is_made(configs[m][i]) for m in options.methods)]
+        draws = range(options.first, options.draws)
+        common = [draw for draw in draws if all(is_made(configs[m][draw]) for m in options.methods)]
         if not common:
             print(f"{family}: no draw that every method has", flush=True)
             continue

@@ -189,6 +189,7 @@ def test_sections_that_do_not_fit_each_other_are_named(tmp_path):
         *("system.geometry.radius=0", "system.background.color=[2,0,0]", "system.optimizer.lr=-1", "seed=.inf"),
         *("system.prompt_processor.gamma=-1", "system.prompt_processor.draw_seed=-1", f"seed={'9' * 400}"),
         *("system.optimizer.lr=.nan", f"system.optimizer.lr={'9' * 400}", f"system.optimizer.lr={'9' * 5000}"),
+        *("system.lift.views.polish.start=1.5", "system.lift.views.polish.max_timestep=[1.0,0.5]"),
         "tag=\ud800",
     ],
 )

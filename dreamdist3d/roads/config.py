@@ -31,6 +31,7 @@ class PolishConfig:
         demand(0 <= self.start <= 1, "start", self.start, "a share from 0 to 1")
         for name in ("held", "outlines"):
             demand(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        self.applied(GuidanceConfig())  # checks the noise levels
 
     def applied(self, config: GuidanceConfig) -> GuidanceConfig:
         """The guidance with these noise levels."""
