@@ -68,20 +68,48 @@ def teach(
     Raises:
         Stopped: Ctrl-C or SIGTERM; what is whole is kept.
     """
-    for name in ("experts", "pictures"):
-        ensure_folder(folder / name)
-    clusters = bank.split("train")[: settings.experts]
-    stacks = [clusters[i : i + settings.stack] for i in range(0, len(clusters), settings.stack)]
+    stacks = open_stacks(bank, folder, settings)
     with StopSignal() as stop, bar("experts", len(stacks)) as progress:
         for stack in stacks:
             if stop.requested:
                 raise Stopped(f"teaching stopped; {folder} keeps what is done: the same command goes on from there.")
-            missing = [one for one in stack if not _path(folder, "pictures", one).is_file()]
-            with _claimed(folder, stack[0]) as mine:
-                if mine and missing:
-                    _teach_stack(backbone, bank, folder, missing, config, settings, judge)
+            teach_stack(backbone, bank, folder, stack, config, settings, judge)
             progress.advance()
-    counts = count_pictures(folder, clusters, settings.least_delta)
+    return write_counts(bank, folder, settings)
+
+
+def open_stacks(bank: Bank, folder: Path, settings: TeachSettings) -> list[list[Cluster]]:
+    """The clusters that get an expert, as they learn together, in a folder that is ready for them."""
+    for name in ("experts", "pictures"):
+        ensure_folder(folder / name)
+    clusters = bank.split("train")[: settings.experts]
+    return [list(clusters[i : i + settings.stack]) for i in range(0, len(clusters), settings.stack)]
+
+
+def teach_stack(
+    backbone: Backbone,
+    bank: Bank,
+    folder: Path,
+    stack: Sequence[Cluster],
+    config: LearnConfig,
+    settings: TeachSettings,
+    judge: "MiniClip",
+) -> None:
+    """Learn and sample the experts of a stack that are missing, unless another process does."""
+    with _claimed(folder, stack[0]) as mine:
+        missing = [one for one in stack if not is_taught(folder, one)]
+        if mine and missing:
+            _teach_stack(backbone, bank, folder, missing, config, settings, judge)
+
+
+def is_taught(folder: Path, cluster: Cluster) -> bool:
+    """Whether a cluster's expert has made its pictures."""
+    return _path(folder, "pictures", cluster).is_file()
+
+
+def write_counts(bank: Bank, folder: Path, settings: TeachSettings) -> dict[str, Any]:
+    """Leave `count_pictures` of all clusters that were to be taught in `taught.json`."""
+    counts = count_pictures(folder, bank.split("train")[: settings.experts], settings.least_delta)
     write_json(folder / "taught.json", counts)
     return counts
 

@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 from tyro.extras import SubcommandApp
@@ -105,6 +105,7 @@ def teach(
     prompts: Annotated[int | None, left_out("INT", "as `learn`")] = None,
     steps: Annotated[int | None, left_out("INT", "as `learn`")] = None,
     features: str = "mini",
+    executor: Literal["local", "ray"] = "local",
     device: Device = "auto",
 ) -> None:
     """Learn an expert for each cluster, and keep what it makes under unseen words if the words came through.
@@ -112,21 +113,29 @@ def teach(
     Started once for each GPU, the processes share the work.
 
     Args:
+        executor: this process, or the tasks of a Ray cluster (RAY_ADDRESS; needs dreamdist3d[ray]).
         prompts: K of an expert; 1 is textual inversion.
         steps: of an expert's learning.
         features: the CLIP that judges: mini, clip_vitb32, clip_vitl14, or KEY=PATH.
     """
     from dataclasses import replace
+    from functools import partial
 
     from dreamdist3d.apprentice import Bank
+    from dreamdist3d.apprentice.ray_teaching import teach_on_ray
     from dreamdist3d.apprentice.teaching import TeachSettings as Settings, teach
     from dreamdist3d.prompts import preset_for
+    from dreamdist3d.runs.prepare import resolve_device
 
     bank = Bank(work / "clusters")
-    model = _backbone(bank.mined.backbone, device)
-    usual = preset_for(model)
+    models = partial(_models, bank.mined.backbone, device, features)
+    model, judge = models()
+    usual, asked = preset_for(model), Settings(**given(settings))
     config = replace(usual, prompts=prompts or usual.prompts, steps=steps or usual.steps)
-    counts = teach(model, bank, work, config, Settings(**given(settings)), _clip(features))
+    if executor == "ray":
+        counts = teach_on_ray(models, resolve_device(device) == "cuda", work, config, asked)
+    else:
+        counts = teach(model, bank, work, config, asked, judge)
     print(f"{counts['experts']} experts, {counts['kept']} of {counts['pictures']} pictures kept", file=sys.stderr)
     print(work / "pictures")
 
@@ -211,6 +220,10 @@ def _backbone(name: str, device: Device) -> "Backbone":
     from dreamdist3d.runs.prepare import resolve_device
 
     return load_backbone(name, resolve_device(device))
+
+
+def _models(name: str, device: Device, features: str):  # noqa: ANN202, a backbone and an encoder of pictures and text
+    return _backbone(name, device), _clip(features)
 
 
 def _clip(features: str):  # noqa: ANN202, an encoder of pictures and text

@@ -19,7 +19,7 @@ import pytest
 
 from dreamdist3d.cli import main
 from dreamdist3d.errors import UserError
-from dreamdist3d.runs import ray_tasks
+from dreamdist3d.ray_cluster import ray_cluster
 from dreamdist3d.runs.plan import BatchPlan
 from dreamdist3d.runs.trial import Trial
 from tests.forked import Forked
@@ -136,7 +136,7 @@ def test_no_cluster_is_spoken_to_without_a_token(
         monkeypatch.delenv(name, raising=False)
     for name, value in ({"RAY_ADDRESS": "127.0.0.1:1", "HOME": str(tmp_path)} | token).items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(UserError, match=part), ray_tasks._cluster():
+    with pytest.raises(UserError, match=part), ray_cluster():
         pass
     assert not list(tmp_path.iterdir())
 
