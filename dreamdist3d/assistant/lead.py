@@ -7,8 +7,9 @@ from typing import Any
 from torch import Tensor
 
 from dreamdist3d.assistant import world
+from dreamdist3d.assistant.decoding import FEWEST
 from dreamdist3d.assistant.grammar import words as said
-from dreamdist3d.assistant.intentions import ANY, VALUES, Change, Plan, Seen
+from dreamdist3d.assistant.intentions import ANY, NUMBERS, VALUES, Change, Plan, Seen
 from dreamdist3d.assistant.proposing import Proposal
 from dreamdist3d.assistant.tokenizer import nearest_words
 from dreamdist3d.assistant.truth import colors_in, main_color, shows_color
@@ -21,6 +22,7 @@ NOT_UNDERSTOOD = (
 MISSED = "i tried , but the picture is not what you asked for :"
 _STAYING = ("keep", "leave", "stay", "stays", "same", "not", "don't", "without")
 _KINDS_OF = {"colour": ("color", "part", "second"), "pattern": ("pattern", "second"), "shape": ("shape",)}
+_SAID = ("color", "part", "pattern", "second", "material", "shape")  # kinds whose value a request names
 _LISTS = ("i know", "ask for")  # how answers begin that say nothing of a picture
 _TRIGGERS = {word for triggers, _ in world.MOODS.values() for word in triggers}
 _PARTS = {kind.part for kind in FAMILIES.values()}
@@ -35,7 +37,7 @@ def settled(plan: Plan, seen: Seen, request: str) -> Plan:
     """
     words = request.split()
     if plan.act == "wish":
-        kept = _kept(words)
+        kept = kept_kinds(request)
         different = [
             p for p in dict.fromkeys(plan.proposals) if seen.after(p) != seen or any(c.value == ANY for c in p)
         ]
@@ -54,11 +56,30 @@ def settled(plan: Plan, seen: Seen, request: str) -> Plan:
     return Plan(plan.seen, "edit", ((change,),), said_so)
 
 
-def _kept(words: Sequence[str]) -> set[str]:
+def kept_kinds(request: str) -> set[str]:
     """The kinds of change that a request forbids."""
+    words = request.split()
     if not set(words) & set(_STAYING):
         return set()
     return {kind for word, kinds in _KINDS_OF.items() if word in words for kind in kinds}
+
+
+def names_mood(request: str) -> bool:
+    """Whether a cleaned request has a word that tells a mood."""
+    return bool(_TRIGGERS & set(request.split()))
+
+
+def answers_mood(plan: Plan, request: str) -> bool:
+    """Whether the plan leaves a choice, if it is a wish, and does something that the request says, if it is an edit.
+
+    A mood is answered by a wish, so an edit of a request that names one must be about something else it names.
+    """
+    if plan.act == "wish":
+        return len(plan.proposals) >= FEWEST
+    words = set(request.split())
+    if plan.act != "edit" or not names_mood(request) or words & set(NUMBERS):
+        return True
+    return any(change.kind in _SAID and words & _names(change) for changes in plan.proposals for change in changes)
 
 
 def true_answer(plan: Plan, seen: Seen, picture: Tensor) -> str:
@@ -115,13 +136,14 @@ def is_guess(plan: Plan, request: str) -> bool:
 
 
 def _is_said(change: Change, words: set[str]) -> bool:
-    if change.kind not in ("color", "part", "pattern", "second", "material", "shape"):
-        return True
+    return change.kind not in _SAID or bool(words & {*FOLLOWING, *_names(change)})
+
+
+def _names(change: Change) -> set[str]:
+    """The words by which a request may name a change of an attribute."""
     nouns = (*said.PATTERN_NOUNS.get(change.value, ()), *said.MATERIAL_NOUNS.get(change.value, ()))
-    forms = {change.value, said.MORE.get(change.value, ""), *FOLLOWING, *(w for noun in nouns for w in noun.split())}
-    if change.kind == "color":
-        forms |= set(world.RELATIVE)
-    return bool(forms & words)
+    relative = world.RELATIVE if change.kind == "color" else ()
+    return {change.value, said.MORE.get(change.value, ""), *relative, *(w for noun in nouns for w in noun.split())}
 
 
 def noted(words: str, unknown: Sequence[str], tokenizer: Any, undone: Sequence[str] = ()) -> str:

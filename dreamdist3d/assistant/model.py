@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers import LogitsProcessor, LogitsProcessorList
 
 from dreamdist3d.assistant.tokenizer import ASSISTANT, PAST, USER
 
@@ -96,12 +97,20 @@ class AssistantModel(nn.Module):
         return loss, self.head(output.hidden_states[-1][rows, ends].float())
 
     @torch.no_grad()
-    def answer(self, features: Tensor, prompt: str, begun: str = "", most: int = MOST_NEW) -> str:
+    def answer(
+        self,
+        features: Tensor,
+        prompt: str,
+        begun: str = "",
+        most: int = MOST_NEW,
+        grammar: LogitsProcessor | None = None,
+    ) -> str:
         """The most likely answer to one prompt about one picture's features [P, F], as text.
 
         Args:
             begun: how the answer begins, where that is known, such as what the picture shows.
             most: tokens after that.
+            grammar: takes words away that may not follow.
         """
         ids = torch.tensor([self._ids(prompt, begin=True) + self._ids(begun)], device=self.token.device)
         words = self.llm.get_input_embeddings()(ids)
@@ -111,6 +120,7 @@ class AssistantModel(nn.Module):
             attention_mask=torch.ones(inputs.shape[:2], dtype=torch.long, device=inputs.device),
             max_new_tokens=most,
             do_sample=False,
+            logits_processor=LogitsProcessorList([grammar] if grammar else []),
             eos_token_id=self.tokenizer.eos_token_id,
             pad_token_id=self.tokenizer.pad_token_id or 0,
         )[0]

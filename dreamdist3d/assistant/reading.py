@@ -7,11 +7,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dreamdist3d.assistant.decoding import SeenGrammar, WishGrammar
 from dreamdist3d.assistant.grammar.words import said_of_edit_plainly
 from dreamdist3d.assistant.intentions import SEE, Change, Plan, Seen, read_plan, write_plan, write_seen
-from dreamdist3d.assistant.lead import settled
+from dreamdist3d.assistant.lead import answers_mood, kept_kinds, names_mood, settled
 from dreamdist3d.assistant.model import prompt_of
 from dreamdist3d.assistant.storage import Stored
+from dreamdist3d.assistant.tokenizer import has_whole_words
 from dreamdist3d.assistant.truth import CLEARLY, color_shares, main_color
 from dreamdist3d.errors import UserError, clipped
 from dreamdist3d.prompts.learning.images import read_picture
@@ -33,11 +35,13 @@ class Reader:
         Raises:
             UserError: it sees nothing that it knows.
         """
-        text = self._stored.model.answer(self.features(picture), prompt_of("what is this"))
-        try:
-            seen = read_plan(text).seen
-        except ValueError:
-            seen = None
+        model, asked = self._stored.model, prompt_of("what is this")
+        features = self.features(picture)
+        text = model.answer(features, asked)
+        seen = _seen_in(text)
+        if seen is None and has_whole_words(model.tokenizer):
+            text = model.answer(features, asked, grammar=SeenGrammar(model.tokenizer))
+            seen = _seen_in(text)
         if seen is None:
             raise UserError(f"the assistant cannot tell what the picture shows ({clipped(text)}): give another one.")
         is_there = color_shares(picture).get(seen.color, 0.0) >= CLEARLY
@@ -49,14 +53,34 @@ class Reader:
         Raises:
             ValueError: it makes nothing of it.
         """
+        tokenizer = self._stored.model.tokenizer
+        # Of a vocabulary that spells words out of pieces, a word is no single token that could be taken away.
+        may_insist = has_whole_words(tokenizer)
+        try:
+            plan = self._written(picture, seen, text, past)
+            if answers_mood(plan, text) or not may_insist:
+                return plan
+        except ValueError:
+            if not (names_mood(text) and may_insist):
+                raise
+        return self._written(picture, seen, text, past, WishGrammar(tokenizer, seen, kept_kinds(text)))
+
+    def _written(self, picture: Tensor, seen: Seen, text: str, past: str, grammar: WishGrammar | None = None) -> Plan:
         begun = f"{SEE} {write_seen(seen)}"
-        plan = read_plan(self._stored.model.answer(self.features(picture), prompt_of(text, past), begun))
-        return settled(plan, seen, text)
+        said = self._stored.model.answer(self.features(picture), prompt_of(text, past), begun, grammar=grammar)
+        return settled(read_plan(said), seen, text)
 
     def wanted(self, picture: Tensor, seen: Seen, text: str, changes: Sequence[tuple[Change, ...]]) -> Tensor:
         """S [N, S]: the embedding of the picture that each proposal wants."""
         answers = [write_plan(Plan(seen, "edit", proposal)) for proposal in ((one,) for one in changes)]
         return self._stored.model.wanted(self.features(picture), [prompt_of(text)] * len(answers), answers)
+
+
+def _seen_in(text: str) -> Seen | None:
+    try:
+        return read_plan(text).seen
+    except ValueError:
+        return None
 
 
 def of_the(number: str, plan: Plan) -> Plan:

@@ -76,12 +76,17 @@ def cleaned(request: str, most: int = 60) -> str:
     return " ".join(_SPELLINGS.get(word, word) for word in found[:most])
 
 
+def has_whole_words(tokenizer: Any) -> bool:
+    """Whether every word is one token, as here; else words are spelled out of pieces, and none is unknown."""
+    return tokenizer.unk_token_id is not None
+
+
 def unknown_words(tokenizer: Any, request: str) -> list[str]:
     """The words of a cleaned request that the vocabulary lacks, each once, in their order.
 
     A language model's own tokenizer, which spells out whatever it is given, lacks none.
     """
-    if tokenizer.unk_token_id is None:
+    if not has_whole_words(tokenizer):
         return []
     found = (word for word in request.split() if tokenizer.convert_tokens_to_ids(word) == tokenizer.unk_token_id)
     return list(dict.fromkeys(word for word in found if word != tokenizer.unk_token))

@@ -11,6 +11,7 @@ import torch
 from dreamdist3d.assistant import assistant, proposing
 from dreamdist3d.assistant.assistant import Assistant
 from dreamdist3d.assistant.clauses import parted
+from dreamdist3d.assistant.decoding import WishGrammar
 from dreamdist3d.assistant.lead import spelled
 from dreamdist3d.assistant.showing import in_text, write_answer
 from dreamdist3d.assistant.storage import Stored
@@ -31,11 +32,13 @@ class Scripted:
 
     says: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    grammars: list[object] = field(default_factory=list)
     tokenizer = build_tokenizer()
 
-    def answer(self, features, prompt, begun=""):
+    def answer(self, features, prompt, begun="", grammar=None):
         assert begun == "" or begun.startswith("<see> ")
         self.asked.append(prompt)
+        self.grammars.append(grammar)
         if prompt == "<user> what is this <assistant>":
             return f"{SEE} <answer> <say> i see a red mug ."
         return self.says.pop(0)
@@ -233,6 +236,36 @@ def test_what_is_to_stay_is_left_out_of_a_wish_and_nothing_is_proposed_twice(tal
     assert [changes[0].value for changes in plan.proposals] == ["glossy", "dotted"]
     talk.model.says[:] = [says]
     assert len(talk(says).read("something for the sea in a nice colour").proposals) == 3
+
+
+@pytest.mark.parametrize(
+    ("request_", "first"),
+    [
+        ("something for the sea but keep the colour", f"{SEE} <wish> <do> material glossy <do> color teal <say> hm ."),
+        ("could it be more rusty", f"{SEE} <edit> <do> shape tall <say> here is the mug made taller ."),
+        ("could it be more rusty", f"{SEE} <edit> <do> spread wider <say> here is more variety ."),
+        ("could it be more rusty", "mug mug mug"),
+    ],
+)
+def test_a_wish_that_the_model_fails_is_asked_for_again_in_form(talk, request_, first):
+    again = f"{SEE} <wish> <do> pattern striped <do> material matt <do> material glossy <say> striped would suit that ."
+    plan = talk(first, again).read(request_)
+    assert plan.act == "wish" and len(plan.proposals) == 2  # a matt mug is no change
+    assert talk.model.grammars[-2] is None and isinstance(talk.model.grammars[-1], WishGrammar)
+
+
+@pytest.mark.parametrize(
+    ("request_", "says"),
+    [
+        ("something for the sea in a nice colour", f"{SEE} <wish> <do> color teal <do> color blue <say> for sea ."),
+        ("make it teal for a winter scene", f"{SEE} <edit> <do> color teal <say> here is the mug in teal ."),
+        ("the second one , in a winter mood", f"{SEE} <edit> <do> pick second <say> here ."),
+        ("make the handle yellow too", f"{SEE} <edit> <do> part yellow <say> with yellow handle ."),
+    ],
+)
+def test_what_the_model_answers_in_form_is_left_to_it(talk, request_, says):
+    talk(says).read(request_)
+    assert set(talk.model.grammars) == {None}
 
 
 def test_what_is_left_out_of_a_request_is_told(talk):
