@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from attributes import family_accuracy
+from dreamdist3d.apprentice import instant, load_apprentice, packaged_apprentice
 from dreamdist3d.backbones import load_backbone
 from dreamdist3d.config import load_config
 from dreamdist3d.eval import MiniClip, MiniDino, mean_pairwise_similarity
@@ -42,6 +43,13 @@ def train(references: Path, path: Path, settings: dict[str, Any]) -> None:
         images = load_references(references, backbone.image_size)
         preset = preset_for(backbone, settings.get("objective", "coupled"))
         learn(backbone, images, replace(preset, **settings), path)
+
+
+def make_instant(references: Path, path: Path) -> None:
+    """The packaged apprentice's distribution into `path`."""
+    backbone = load_backbone("mini")
+    images = load_references(references, backbone.image_size)
+    instant(backbone, load_apprentice(packaged_apprentice(backbone)), images).save(path)
 
 
 def lift_batch(folder: Path, distribution: Path, count: int, workers: int, first: int = 0, *words: str) -> list[Path]:

@@ -4,8 +4,9 @@
 
 Methods: the prompt distribution (K = 32), the same as the paper learns it, textual inversion (K = 1), and textual
 inversion with Gaussian noise on its tokens, half as strong as the tokens' own deviation, fresh for each asset. All have
-the same references, M and steps; lift i of every method has seed i and draw seed i. What is there already is not made
-again; another training (`--seed 1`) wants another folder.
+the same references, M and steps; lift i of every method has seed i and draw seed i. `instant`, if it is named, is the
+packaged apprentice's distribution, for which nothing is learned. What is there already is not made again; another
+training (`--seed 1`) wants another folder.
 """
 
 import os
@@ -21,7 +22,7 @@ from dreamdist3d.prompts import PromptDistribution
 from dreamdist3d.runs.trial import Trial
 
 METHODS: dict[str, dict] = {"distribution": {}, "paper": {"objective": "paper"}, "textual-inversion": {"prompts": 1}}
-NOISY = "textual-inversion-noise"
+NOISY, INSTANT = "textual-inversion-noise", "instant"
 NOISE = 0.5  # of the deviation of the learned tokens' numbers
 
 
@@ -32,7 +33,7 @@ class Options:
     Attributes:
         out: folder for everything.
         families: what the references show.
-        methods: of METHODS, and NOISY.
+        methods: of METHODS, NOISY, and INSTANT.
         assets: lifts of each method and family.
         seed: of the learnings.
         workers: processes.
@@ -64,7 +65,9 @@ def make(options: Options) -> None:
     with study.pool(options.workers) as pool:
         list(pool.map(study.train, *zip(*jobs, strict=True)))
     for family in options.families:
-        for method in chosen:
+        if INSTANT in options.methods:
+            study.make_instant(references(options, family), learned(options, family, INSTANT))
+        for method in [one for one in options.methods if one != NOISY]:
             folder = set_folder(options, family, method)
             study.lift_batch(
                 folder, learned(options, family, method), options.assets, options.workers, 0, *options.overrides

@@ -1,6 +1,8 @@
 """The paper's Table 4 on the miniature, with what no published evaluation could measure: true attributes.
 
     python benchmarks/table4_mini.py --out outputs/table4
+    python benchmarks/table4_mini.py --out outputs/table4-1 --seed 1               # another training
+    python benchmarks/table4_mini.py --out outputs/table4 --others outputs/table4-1     # both together
 
 Makes what `table4_lifts.py` names, scores each family as `dreamdist3d evaluate` does (`report-FAMILY/`), and means
 over the families: intervals from the families' own errors, tests that swap assets within a family. Writes
@@ -8,7 +10,8 @@ over the families: intervals from the families' own errors, tests that swap asse
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import torch
 import tyro
@@ -62,8 +65,19 @@ class Cell:
     wanted: Tensor  # [R, 3], the same of the references
 
 
+@dataclass(frozen=True)
+class Options(lifts.Options):
+    """What to make, and what to mean over.
+
+    Attributes:
+        others: finished folders of other trainings, whose assets count too.
+    """
+
+    others: tuple[Path, ...] = ()
+
+
 def main() -> None:
-    options = tyro.cli(lifts.Options, description=__doc__)
+    options = tyro.cli(Options, description=__doc__)
     lifts.make(options)
     for family in options.families:
         folders = [lifts.set_folder(options, family, method) for method in options.methods]
@@ -75,14 +89,15 @@ def main() -> None:
             text=f"a {family}",
             cache=options.out / "features",
         )
-    cells = {m: [look(options, family, m) for family in options.families] for m in options.methods}
+    trainings = [options, *(replace(options, out=folder) for folder in options.others)]
+    cells = {m: [look(one, family, m) for one in trainings for family in options.families] for m in options.methods}
     scores = {m: {key: mean_of(list(values)) for key, values in estimates(cells[m]).items()} for m in options.methods}
     first, *others = options.methods
     tests = {other: compare(cells[first], cells[other]) for other in others}
     save(options, cells, scores, tests)
 
 
-def look(options: lifts.Options, family: str, method: str) -> Cell:
+def look(options: Options, family: str, method: str) -> Cell:
     """What the judges make of a set; their features come from the reports' cache."""
     loaded = load_set(find_assets(lifts.set_folder(options, family, method)), SIZE, lambda name: None)
     references = load_reference_set(lifts.references(options, family), SIZE)
@@ -160,21 +175,23 @@ def compare(first: list[Cell], second: list[Cell]) -> dict[str, dict]:
     return {key: asdict(paired_permutation_test(group, _generator(0))) for key, group in groups.items()}
 
 
-def save(options: lifts.Options, cells: dict, scores: dict, tests: dict) -> None:
+def save(options: Options, cells: dict, scores: dict, tests: dict) -> None:
     """table4.json, table4.md and table4.png."""
     plain = {method: {key: value.as_dict() for key, value in row.items()} for method, row in scores.items()}
     by_family = {
-        method: {key: dict(zip(options.families, (v.as_dict() for v in values), strict=True))
+        method: {key: {family: mean_of(values[place :: len(options.families)]).as_dict()
+                       for place, family in enumerate(options.families)}
                  for key, values in estimates(cells[method]).items()}
         for method in options.methods
     }  # fmt: skip
-    about = {"families": options.families, "assets": options.assets, "noise": lifts.NOISE}
+    trainings = 1 + len(options.others)
+    about = {"families": options.families, "assets": options.assets, "trainings": trainings, "noise": lifts.NOISE}
     write_json(options.out / "table4.json", about | {"mean": plain, "by_family": by_family, "tests": tests})
     text = "\n\n".join([table(plain), test_table(tests), *(table(only(by_family, f), f) for f in options.families)])
     write_text(options.out / "table4.md", text + "\n")
     rows = [
         [torch.from_numpy(view).movedim(-1, 0).float() / 255.0 for view in cells[method][index].loaded.views[:, 0]]
-        for index in range(len(options.families))
+        for index in range(len(cells[options.methods[0]]))
         for method in options.methods
     ]
     save_grid(rows, options.out / "table4.png", 1)
