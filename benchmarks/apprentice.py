@@ -3,11 +3,13 @@
     python benchmarks/apprentice.py run --out outputs/apprentice       # cells that are there are not made again
     python benchmarks/apprentice.py known --out outputs/apprentice     # are strange pictures recognised as strange?
     python benchmarks/apprentice.py table --out outputs/apprentice
+    python benchmarks/apprentice.py time                               # of one pass, models loaded
 
 A cell is a cluster and a method. It leaves its distribution, its pictures (fresh noise, one noise, "a red") and its
 scores. `met`: share of the references' main colours that a draw comes within 0.25 of, in RGB; `near`: share of draws
 that come within 0.25 of a reference's; `family`: share that mini-CLIP calls by one of the references' families, among
 all twenty; `spread`: mean distance of main colours; instances: distance of the main colour, and of height over width.
+The method `references` draws nothing: its pictures are the references again, whose figures are the best there can be.
 """
 
 import os
@@ -17,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import json
 import resource
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -55,7 +57,8 @@ from dreamdist3d.prompts.looks.pictures import Sampling, initial_noise, rescale_
 
 WORLD = 7001  # a world that no apprentice was trained on
 NEAR = 0.25
-METHODS = ("instant", "details", "words", "learned", "warm30", "inversion")
+KINDS = {"fresh": ("fresh", ""), "one noise": ("matched", ""), "a red": ("fresh", "a red")}  # noise, and words before
+METHODS = ("references", "instant", "details", "words", "learned", "warm30", "inversion")
 CLUSTERS = ("mushroom-20", "house-20", "rocket-3", "car-views", "teapot-views", "mug-red", "mushroom+rocket", "lamp-20")
 
 
@@ -91,10 +94,13 @@ def run(options: Annotated[Options, arg(name="")]) -> None:
             path = options.out / "cells" / f"{name}-{method}.json"
             if path.exists() or (method == "details" and not name.endswith("views")):
                 continue
-            began = cpu_seconds()
-            made = MAKERS[method](backbone, references, truth, path.with_suffix(".safetensors"))
-            row = {"seconds": cpu_seconds() - began, "knownness": made.metadata.get("knownness", "")}
-            row |= scores(backbone, made, references, name, options, judges, path)
+            if method == "references":
+                row = scores({"fresh": references.pixels / 2 + 0.5}, references, name, judges, path)
+            else:
+                began = cpu_seconds()
+                made = MAKERS[method](backbone, references, truth, path.with_suffix(".safetensors"))
+                row = {"seconds": cpu_seconds() - began, "knownness": made.metadata.get("knownness", "")}
+                row |= scores(drawn(backbone, made, options), references, name, judges, path)
             write_json(path, {"cluster": name, "method": method, **row})
             print(name, method, row, flush=True)
 
@@ -169,56 +175,55 @@ def make_inversion(backbone, references, truth, path) -> PromptDistribution:
 
 
 MAKERS = dict(
-    zip(METHODS, (make_instant, make_details, make_words, make_learned, make_warm, make_inversion), strict=True)
+    zip(METHODS[1:], (make_instant, make_details, make_words, make_learned, make_warm, make_inversion), strict=True)
 )
 
 
 @torch.no_grad()
 def scores(
-    backbone: Backbone,
-    made: PromptDistribution,
+    drawn: dict[str, Tensor],  # [N, 3, S, S] of each of `KINDS`, or of the first
     references: ReferenceImages,
     name: str,
-    options: Options,
     judges: tuple[MiniClip, MiniDino],
     path: Path,
 ) -> dict[str, float]:
     """All scores of a method's draws, whose pictures are left beside the cell."""
     clip, dino = judges
     families = [part.split("-")[0] for part in name.split("+")]
-    see_references(backbone, made.reference_attention)
-    known, row, shown = references.pixels / 2 + 0.5, {}, []
-    for noise, prefix in (("fresh", ""), ("matched", ""), ("fresh", "a red")):
-        drawn = pictures(backbone, made, options, noise, prefix)
-        shown.append(list(drawn[:16]))
-        texts = family_texts(clip)
-        hits = (clip.encode(drawn) @ texts.T).argmax(1)
-        own = torch.tensor([list(FAMILIES).index(family) for family in families])
-        called = (hits[:, None] == own).any(1)
-        band = families[0]
-        colors, theirs = main_colors(drawn, band), main_colors(known, band)
-        if prefix:
-            red = [color_name(color) == "red" for color in colors if not color.isnan().any()]
-            row["a red"] = sum(red) / len(drawn)
-            row["a red, family"] = float(called.float().mean())
+    texts, own = family_texts(clip), torch.tensor([list(FAMILIES).index(family) for family in families])
+    known, row = references.pixels / 2 + 0.5, {}
+    theirs = main_colors(known, families[0])
+    theirs = theirs[~theirs.isnan().any(1)]
+    for kind, made in drawn.items():
+        hits = (clip.encode(made) @ texts.T).argmax(1)
+        row[f"{kind}, family"] = float((hits[:, None] == own).any(1).float().mean())
+        colors = main_colors(made, families[0])
+        colors = colors[~colors.isnan().any(1)]
+        if kind == "a red":
+            row[kind] = sum(color_name(color) == "red" for color in colors) / len(made)
             continue
-        kind = "one noise" if noise == "matched" else "fresh"
-        colors, theirs = (part[~part.isnan().any(1)] for part in (colors, theirs))
         apart = torch.cdist(theirs, colors)
-        row[f"{kind}, family"] = float(called.float().mean())
         row[f"{kind}, met"] = float((apart.min(1).values < NEAR).float().mean())
-        row[f"{kind}, near"] = float((apart.min(0).values < NEAR).float().sum()) / len(drawn)
+        row[f"{kind}, near"] = float((apart.min(0).values < NEAR).float().sum()) / len(made)
         row[f"{kind}, spread"] = float(torch.pdist(colors).mean())
         if kind == "fresh":
-            row["CLIP-I"] = float((clip.encode(drawn) @ clip.encode(known).T).mean())
-            row["DINO"] = float((dino.encode(drawn) @ dino.encode(known).T).mean())
+            row["CLIP-I"] = float((clip.encode(made) @ clip.encode(known).T).mean())
+            row["DINO"] = float((dino.encode(made) @ dino.encode(known).T).mean())
         if kind == "fresh" and name.endswith("views"):
             row["colour error"] = float((colors - theirs.mean(0)).norm(dim=1).mean())
-            heights = [p for picture in drawn if (p := proportions(picture)) is not None]
+            heights = [p for picture in made if (p := proportions(picture)) is not None]
             wanted = statistics.mean(p for picture in known if (p := proportions(picture)) is not None)
             row["shape error"] = statistics.mean(abs(np.log(p / wanted)) for p in heights)
-    save_grid([list(known[torch.arange(16) % len(known)]), *shown], path.with_suffix(".png"), 1)
+    save_grid(
+        [list(part[torch.arange(16) % len(part)]) for part in (known, *drawn.values())], path.with_suffix(".png"), 1
+    )
     return {key: round(value, 4) for key, value in row.items()}
+
+
+def drawn(backbone: Backbone, made: PromptDistribution, options: Options) -> dict[str, Tensor]:
+    """The pictures of a distribution, of each of `KINDS`."""
+    see_references(backbone, made.reference_attention)
+    return {kind: pictures(backbone, made, options, *how) for kind, how in KINDS.items()}
 
 
 def pictures(backbone: Backbone, made: PromptDistribution, options: Options, noise: str, prefix: str) -> Tensor:
@@ -266,6 +271,35 @@ def known(out: Path = Path("outputs/apprentice"), clusters: int = 8, sizes: tupl
             print(f"{size} pictures, {title}: {sum(v < 0.03 for v in values) / len(values):.3f} called unknown")
 
 
+def time(pictures: int = 20, repeats: int = 10) -> None:
+    """Median CPU seconds of one pass over `pictures` mushrooms, models loaded: of the whole, and of its parts."""
+    torch.set_num_threads(1)
+    backbone = load_backbone("mini")
+    trained = load_apprentice(packaged_apprentice(backbone))
+    pixels = torch.stack([_object("mushroom", index).pixels[index % VIEWS] for index in range(pictures)])
+    references = ReferenceImages(pixels, [Path(f"{index}.png") for index in range(pictures)], [])
+    latents = encode_references(backbone, pixels).mean.float()
+    patches = patches_of(latents)
+    parts = {
+        "all": lambda: instant(backbone, trained, references),
+        "autoencoder": lambda: encode_references(backbone, pixels),
+        "network and knownness": lambda: distribution_of(backbone, trained, patches, latents),
+        "network": lambda: trained.apprentice(patches[None]),
+    }
+    with torch.no_grad():
+        for name, part in parts.items():
+            part()
+            taken = [seconds_of(part) for _ in range(repeats)]
+            print(f"{name}: {statistics.median(taken):.3f} s")
+
+
+def seconds_of(part: Callable[[], object]) -> float:
+    """CPU seconds that it takes."""
+    began = cpu_seconds()
+    part()
+    return cpu_seconds() - began
+
+
 def table(out: Path = Path("outputs/apprentice")) -> None:
     """Print what is there."""
     cells = [json.loads(path.read_text()) for path in sorted((out / "cells").glob("*.json"))]
@@ -296,4 +330,4 @@ def sheet(out: Path, paths: Sequence[Path]) -> None:
 
 
 if __name__ == "__main__":
-    tyro.extras.subcommand_cli_from_dict({"run": run, "known": known, "table": table, "sheet": sheet})
+    tyro.extras.subcommand_cli_from_dict({"run": run, "known": known, "table": table, "time": time, "sheet": sheet})
