@@ -1,7 +1,6 @@
 """The views of several assets on their way through the networks: encoded, noised, predicted."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -9,17 +8,15 @@ from torch import Tensor
 
 from dreamdist3d.backbones import add_noise, predicted_noise, predicted_x0
 from dreamdist3d.backbones.backbone import noise_levels
+from dreamdist3d.guidance.prompted import PromptedViews
 from dreamdist3d.lift.cameras import camera_condition
 from dreamdist3d.lift.renders import Renders
-
-if TYPE_CHECKING:
-    from dreamdist3d.guidance.multiview import MultiviewGuidance
 
 
 class GuidedBatch:
     """The views of several assets, one after the other."""
 
-    def __init__(self, guidances: Sequence["MultiviewGuidance"], renders: Sequence[Renders]) -> None:
+    def __init__(self, guidances: Sequence[PromptedViews], renders: Sequence[Renders]) -> None:
         self.guidances, self.renders = guidances, renders
         self.backbone, self.config = guidances[0].backbone, guidances[0].config
         if any(one.backbone is not self.backbone or one.config != self.config for one in guidances):
