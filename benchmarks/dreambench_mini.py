@@ -7,6 +7,7 @@ Every subject is one object of the miniature world, seen five times from around 
 picture with every reference, CLIP-T with its prompt, under the miniature's judges; the colour error is the RGB distance
 of the main part from the truth under prompts that do not change it, the shape error the difference of the logarithms of
 height over width to the references', and "obeyed" is the share of pictures under a colour word that have that colour.
+Seconds are of what is made of the references, models loaded; of a stopped learning those since it went on.
 """
 
 import os
@@ -22,6 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from time import process_time
 from typing import Annotated
 
 import numpy as np
@@ -31,9 +33,10 @@ from torch import Tensor
 from tyro.conf import arg
 
 from concepts import article
+from dreamdist3d.apprentice import instant, load_apprentice, packaged_apprentice
 from dreamdist3d.backbones import load_backbone
 from dreamdist3d.baselines import Made, make_baseline, preset
-from dreamdist3d.baselines.settings import TUNED
+from dreamdist3d.baselines.settings import USED
 from dreamdist3d.eval import MiniClip, MiniDino
 from dreamdist3d.eval.statistics import AssetMean, jackknife_mean
 from dreamdist3d.files import write_atomic, write_json, write_text
@@ -49,9 +52,10 @@ PROMPTS = (("", ""), ("", ", front view"), ("", ", side view"), ("", ", back vie
            ("", ", gradient background"), ("", ", textured background"),
            ("a red", ""), ("a blue", ""), ("a metallic", ""), ("a striped", ""))  # fmt: skip
 PLAIN, WORDED = range(4), {6: "red", 7: "blue"}  # numbers of prompts that leave the colour, and that name one
-METHODS = ("coupled", "paper", "textual-inversion", "dreambooth", "dreambooth-lora", "custom-diffusion", "words")
+METHODS = ("instant", "coupled", "paper", "textual-inversion", "dreambooth", "dreambooth-lora", "custom-diffusion",
+           "ip-adapter", "words")  # fmt: skip
 COLUMNS = {"dino": "DINO ↑", "clip_i": "CLIP-I ↑", "clip_t": "CLIP-T ↑", "color": "colour error ↓",
-           "shape": "shape error ↓", "obeyed": "obeyed ↑"}  # fmt: skip
+           "shape": "shape error ↓", "obeyed": "obeyed ↑", "seconds": "CPU s to learn ↓"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -100,9 +104,13 @@ def run(options: Annotated[Options, arg(name="")]) -> None:
         path = options.out / "cells" / subject.name / method / "scores.json"
         if not path.is_file():
             write_references(options.out / "dataset" / subject.name, subject)
-            pictures = sampled(options, subject, made(options, subject, method, path.parent))
+            load_backbone("mini")
+            began = process_time()
+            result = made(options, subject, method, path.parent)
+            seconds = round(process_time() - began, 2)
+            pictures = sampled(options, subject, result)
             write_pictures(options.out / method / "generated" / subject.name, pictures)
-            row = scores(subject, options.out / "dataset" / subject.name, pictures)
+            row = scores(subject, options.out / "dataset" / subject.name, pictures) | {"seconds": seconds}
             write_json(path, {"subject": subject.name, "method": method, "steps": options.steps, **row})
             print(subject.name, method, row, flush=True)
 
@@ -126,13 +134,15 @@ def made(options: Options, subject: Subject, method: str, folder: Path) -> Made:
     """What a method learns of a subject."""
     backbone, chosen = load_backbone("mini"), {} if options.steps is None else {"steps": options.steps}
     images = load_references(options.out / "dataset" / subject.name, SIZE)
-    if method in ("coupled", "paper"):
+    if method in ("instant", "coupled", "paper"):
         path = folder / "prompts.safetensors"
-        if not path.is_file():
+        if method == "instant":
+            instant(backbone, load_apprentice(packaged_apprentice(backbone)), images).save(path)
+        elif not path.is_file():
             learn(backbone, images, replace(preset_for(backbone, method), **chosen), path)
         return Made(path, "mini")
-    words = {"words": (subject.family,)} if method in TUNED or method == "words" else {}
-    chosen = {} if method == "words" else chosen
+    words = {"words": (subject.family,)} if "words" in USED[method] else {}
+    chosen = chosen if "steps" in USED[method] else {}
     return make_baseline(backbone, images, preset(backbone, method, **words, **chosen), folder)
 
 
@@ -151,7 +161,7 @@ def sampled(options: Options, subject: Subject, result: Made) -> Tensor:
 def worded(source: PromptSource, prefix: str, suffix: str) -> tuple[str | None, str | None]:
     """A prompt's words around what was learned, which may bring words of its own: "a red" sks "mushroom, back view"."""
     own = source.suffix if isinstance(source, PromptDistribution) else ""
-    article_alone = "a" if source.metadata.get("method") == "words" else None
+    article_alone = "a" if source.metadata.get("method") in ("words", "ip-adapter") else None
     return prefix or article_alone, f"{own}{suffix}" or None
 
 
