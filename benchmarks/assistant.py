@@ -23,7 +23,7 @@ from dreamdist3d.assistant.grammar.dialogues import Turn, draw_turn, is_unseen
 from dreamdist3d.assistant.intentions import Change, Plan, Seen
 from dreamdist3d.assistant.pictures import group_specs, look_at, make_group
 from dreamdist3d.assistant.train import HELD_OUT_SEED
-from dreamdist3d.assistant.truth import color_shares, colors_in, shows_color
+from dreamdist3d.assistant.truth import colors_in, shared_colors, shows_color
 from dreamdist3d.backbones import load_backbone
 from dreamdist3d.eval import MiniClip
 from dreamdist3d.files import write_json
@@ -189,12 +189,6 @@ def truth(index: int, changes: Sequence[Change], before: torch.Tensor) -> torch.
         values["second_color"] = None
     made = build(base.family, np.random.default_rng(shape), **values)
     return composite(look_at([made], rng), before[:, 0, 0][None])[0] / 2 + 0.5
-
-
-def shared_colors(picture: torch.Tensor, other: torch.Tensor) -> float:
-    """Of all pixels of the object the share that has the same palette colour: 1 for the same shares of all twelve."""
-    first, second = color_shares(picture), color_shares(other)
-    return sum(min(first.get(name, 0.0), second.get(name, 0.0)) for name in COLOR_NAMES)
 
 
 def overlap(first: torch.Tensor, second: torch.Tensor) -> float:

@@ -13,7 +13,7 @@ from dreamdist3d.assistant.grammar.words import in_words, part_of
 from dreamdist3d.assistant.inputs import PictureInputs
 from dreamdist3d.assistant.intentions import Change, Seen
 from dreamdist3d.assistant.subjects import Subject
-from dreamdist3d.assistant.truth import Verdict, background_of, main_color, shows_color, verdicts
+from dreamdist3d.assistant.truth import Verdict, background_of, main_color, shared_colors, shows_color, verdicts
 from dreamdist3d.backbones import Backbone, latent_shape, sample_images
 from dreamdist3d.prompts import PromptDistribution, SoftPromptEncoder
 from dreamdist3d.prompts.looks.pictures import rescale_for
@@ -22,7 +22,9 @@ from dreamdist3d.randomness import generator_for
 GUIDANCE, GUIDANCE_PICTURED = 5.0, 3.0  # towards words alone; towards a picture too, which is a stronger pull
 STEPS = 8  # of DDIM
 CANDIDATES = 3  # seeds tried for each proposal
-BEGUN, BEGUN_FREELY = 0.2, 0.07  # share of a given picture in the initial noise; of one whose shape is to change
+# Share of a given picture in the initial noise: where its colours are to stay, where they change, where its shape does.
+BEGUN_KEPT, BEGUN, BEGUN_FREELY = 0.35, 0.2, 0.07
+RECOLORED = {"color", "second", "pattern"}  # changes after which other colours cover most of a thing
 FURTHER = 7  # between their seeds
 
 
@@ -110,7 +112,10 @@ class Proposer:
         before: Tensor | None = None,  # [3, S, S]
         origin: Tensor | None = None,  # [3, S, S]
     ) -> list[Proposal]:
-        """The best candidate of each edit: what holds comes first, then what is nearest to the wanted embedding.
+        """The best candidate of each edit: what holds comes first, then what keeps the most.
+
+        Where colours and ground are to stay that is the one with the most of the colours there were, elsewhere the
+        nearest to the wanted embedding.
 
         Where the UNet sees the picture given and nothing comes of it that holds and can be measured, the same is
         tried from words alone.
@@ -149,7 +154,11 @@ class Proposer:
         found = []
         for i, group in enumerate(tried):
             judged = [verdicts(picture, changes[i], targets[i], before) for picture in pictures[i]]
-            near = self._nearness(pictures[i], None if wanted is None else wanted[i])
+            kinds = {change.kind for change in changes[i]}
+            if before is not None and kinds and not kinds & {*RECOLORED, "background"}:
+                near = [shared_colors(picture, before) for picture in pictures[i]]
+            else:
+                near = self._nearness(pictures[i], None if wanted is None else wanted[i])
             best = max(range(len(group)), key=lambda k: (_truth(judged[k]), near[k]))
             words = told(pictures[i][best], tuple(changes[i]), targets[i], judged[best])
             lift = subject.lift(group[best], self.backbone.name)
@@ -181,7 +190,9 @@ class Proposer:
 def _begun(edit: Edit) -> float:
     if edit.asked.get("background", "plain") != "plain":
         return 0.0
-    return BEGUN_FREELY if "shape" in edit.asked else BEGUN
+    if "shape" in edit.asked:
+        return BEGUN_FREELY
+    return BEGUN if edit.asked.keys() & RECOLORED else BEGUN_KEPT
 
 
 def _truth(found: Sequence[Verdict]) -> float:

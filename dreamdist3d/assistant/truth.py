@@ -53,6 +53,12 @@ def color_shares(picture: Tensor) -> dict[str, float]:
     return {name: float(share) for name, share in zip(COLOR_NAMES, counts, strict=True)}
 
 
+def shared_colors(picture: Tensor, other: Tensor) -> float:
+    """Of all pixels of the object the share that has the same palette colour: 1 for the same shares of all twelve."""
+    first, second = color_shares(picture), color_shares(other)
+    return sum(min(first.get(name, 0.0), second.get(name, 0.0)) for name in COLOR_NAMES)
+
+
 def shows_color(picture: Tensor, name: str) -> bool:
     """Whether the object has a colour, of its main part or of any other."""
     return color_shares(picture).get(name, 0.0) >= PRESENT

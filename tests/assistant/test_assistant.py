@@ -279,16 +279,38 @@ def test_what_is_left_out_of_a_request_is_told(talk):
     assert "taller" not in dialogue.ask("a shorter one").words
 
 
-def test_a_picture_is_begun_from_what_was_given(talk):
+@pytest.mark.parametrize(
+    ("asked", "share"),
+    [({"part": "teal"}, 0.35), ({"color": "teal"}, 0.2), ({"pattern": "dotted"}, 0.2), ({"shape": "tall"}, 0.07)],
+)
+def test_a_picture_is_begun_from_what_was_given(talk, asked, share):
     dialogue = talk()
     proposer = dialogue._proposer
-    edit = proposing.Edit(noise_seed=3)
+    edit = proposing.Edit(asked, noise_seed=3)
     origin = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
     plain, begun = proposer._noise([edit], None), proposer._noise([edit], origin)
     latents = proposer.backbone.encode_images(origin[None] * 2 - 1)
-    torch.testing.assert_close(begun, 0.2 * latents + (1 - 0.2**2) ** 0.5 * plain)
+    torch.testing.assert_close(begun, share * latents + (1 - share**2) ** 0.5 * plain)
     freely = proposer._noise([proposing.Edit({"background": "gradient"}, noise_seed=3)], origin)
     assert torch.equal(freely, plain)
+
+
+@pytest.mark.parametrize(
+    ("request_", "does", "seed"),
+    [("a yellow handle", "part yellow", 14), ("metal", "material metallic", 14), ("make it teal", "color teal", 0)],
+)
+def test_of_equally_true_pictures_the_one_that_keeps_the_colours_is_taken(talk, monkeypatch, request_, does, seed):
+    dialogue = talk(f"{SEE} <edit> <do> {does} <say> here .")
+    # Of seeds 0, 7 and 14 the last alone keeps the mug red; all are equally near to what is wanted.
+    others = {0: "brown", 7: "brown"}
+    monkeypatch.setattr(
+        proposing.Proposer,
+        "sample",
+        lambda self, subject, edits, origin=None, wanted=None: torch.stack(
+            [painted(replace(e, asked={"color": others.get(e.noise_seed, "red")} | e.asked)) for e in edits]
+        ),
+    )
+    assert dialogue.ask(request_).proposals[0].edit.noise_seed == seed
 
 
 def test_a_pictures_embedding_takes_the_place_of_what_is_wanted(talk, monkeypatch):
