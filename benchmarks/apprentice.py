@@ -27,6 +27,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import tyro
+from cells import DEVICE
 from PIL import Image
 from torch import Tensor
 from tyro.conf import arg
@@ -72,6 +73,7 @@ class Options:
         methods: `words` are captions of the references, which nothing else gets; `details` only of views.
         draws: pictures of each kind.
         steps: of DDIM.
+        device: cpu or cuda.
     """
 
     out: Path = Path("outputs/apprentice")
@@ -79,12 +81,13 @@ class Options:
     methods: tuple[str, ...] = METHODS
     draws: int = 32
     steps: int = 16
+    device: str = DEVICE
 
 
 def run(options: Annotated[Options, arg(name="")]) -> None:
     """Make what is missing."""
     torch.set_num_threads(1)
-    backbone = load_backbone("mini")
+    backbone = load_backbone("mini", options.device)
     judges = MiniClip(), MiniDino()
     for name in options.clusters:
         folder = options.out / "references" / name
@@ -236,7 +239,7 @@ def pictures(backbone: Backbone, made: PromptDistribution, options: Options, noi
     negative = encoder.encode_text([""]).hidden[0]
     return torch.cat(
         [
-            sample_images(backbone, t, negative, n, 7.5, options.steps, rescale=rescale_for(backbone))
+            sample_images(backbone, t, negative, n, 7.5, options.steps, rescale=rescale_for(backbone)).float().cpu()
             for t, n in zip(text.split(16), start.split(16), strict=True)
         ]
     )

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import tyro
+from cells import DEVICE
 from torch import Tensor, nn
 from tyro.conf import arg
 
@@ -64,6 +65,7 @@ class Options:
         train: steps of the classifier.
         seeds: classifiers of each source.
         suffixes: words that pictures are drawn under.
+        device: cpu or cuda, of learning and drawing.
     """
 
     out: Path = Path("outputs/classifier")
@@ -76,6 +78,7 @@ class Options:
     train: int = 400
     seeds: int = 5
     suffixes: tuple[str, ...] = ("", ", gradient background", ", textured background")
+    device: str = DEVICE
 
 
 class Network(nn.Sequential):
@@ -120,7 +123,7 @@ def drawn(options: Options, name: str) -> tuple[Tensor, Tensor]:
     """Pictures [N, 3, S, S] in [-1, 1] of one source and their labels, made if they are not there."""
     folder = options.out / name.replace(", ", "-").replace(" ", "-")
     classes, learn = prompts(options, name, folder / "classes")
-    backbone = load_backbone("mini")
+    backbone = load_backbone("mini", options.device)
     gammas = (0.6, 1.0, 1.4) if name.startswith("distribution") else (1.0,)
     config = DatasetConfig(
         options.per_class, gammas=gammas, suffixes=options.suffixes, steps=options.ddim, rescale=rescale_for(backbone),
@@ -138,7 +141,7 @@ def prompts(options: Options, name: str, folder: Path) -> tuple[Path, dict[str, 
     steps = {} if options.steps is None else {"steps": options.steps}
     if name.startswith("distribution"):
         return options.out / "references", {"objective": name.rpartition(" ")[2], **steps}
-    backbone = load_backbone("mini")
+    backbone = load_backbone("mini", options.device)
     for family in options.families:
         if name == "class names":
             make_baseline(backbone, None, preset(backbone, "words", words=(article(family),)), folder / family)

@@ -1,6 +1,6 @@
 """DreamBench's protocol in miniature (the paper's appendix C.5): one object, views of it, ten prompts, four pictures.
 
-    python benchmarks/dreambench_mini.py run --out outputs/dreambench       # goes on where it was
+    python benchmarks/dreambench_mini.py run --out outputs/dreambench       # goes on; started several times, shares
     python benchmarks/dreambench_mini.py table --out outputs/dreambench     # and subjects.csv
 
 Every subject is one object of the miniature world, seen five times from around it. DINO and CLIP-I compare every
@@ -29,6 +29,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import tyro
+from cells import DEVICE, claimed
 from torch import Tensor
 from tyro.conf import arg
 
@@ -69,6 +70,7 @@ class Options:
         pictures: of each prompt.
         steps: of learning; left out, the presets.
         ddim: steps of sampling.
+        device: cpu or cuda.
     """
 
     out: Path = Path("outputs/dreambench")
@@ -77,6 +79,7 @@ class Options:
     pictures: int = 4
     steps: int | None = None
     ddim: int = 20
+    device: str = DEVICE
 
 
 @dataclass(frozen=True)
@@ -102,17 +105,25 @@ def run(options: Annotated[Options, arg(name="")]) -> None:
     torch.set_num_threads(1)
     for subject, method in product(map(Subject, range(options.subjects)), options.methods):
         path = options.out / "cells" / subject.name / method / "scores.json"
-        if not path.is_file():
-            write_references(options.out / "dataset" / subject.name, subject)
-            load_backbone("mini")
-            began = process_time()
-            result = made(options, subject, method, path.parent)
-            seconds = round(process_time() - began, 2)
-            pictures = sampled(options, subject, result)
-            write_pictures(options.out / method / "generated" / subject.name, pictures)
-            row = scores(subject, options.out / "dataset" / subject.name, pictures) | {"seconds": seconds}
-            write_json(path, {"subject": subject.name, "method": method, "steps": options.steps, **row})
-            print(subject.name, method, row, flush=True)
+        with claimed(path.parent) as mine:
+            if mine and not path.is_file():
+                write_json(
+                    path, {"subject": subject.name, "method": method} | make(options, subject, method, path.parent)
+                )
+                print(path.read_text(), flush=True)
+
+
+def make(options: Options, subject: Subject, method: str, folder: Path) -> dict[str, float | int | None]:
+    """A method's pictures of a subject, and their scores."""
+    references = options.out / "dataset" / subject.name
+    write_references(references, subject)
+    load_backbone("mini", options.device)
+    began = process_time()
+    result = made(options, subject, method, folder)
+    seconds = round(process_time() - began, 2)
+    pictures = sampled(options, subject, result)
+    write_pictures(options.out / method / "generated" / subject.name, pictures)
+    return {"steps": options.steps, **scores(subject, references, pictures), "seconds": seconds}
 
 
 def write_references(folder: Path, subject: Subject) -> None:
@@ -132,7 +143,7 @@ def write_references(folder: Path, subject: Subject) -> None:
 
 def made(options: Options, subject: Subject, method: str, folder: Path) -> Made:
     """What a method learns of a subject."""
-    backbone, chosen = load_backbone("mini"), {} if options.steps is None else {"steps": options.steps}
+    backbone, chosen = load_backbone("mini", options.device), {} if options.steps is None else {"steps": options.steps}
     images = load_references(options.out / "dataset" / subject.name, SIZE)
     if method in ("instant", "coupled", "paper"):
         path = folder / "prompts.safetensors"
@@ -148,7 +159,7 @@ def made(options: Options, subject: Subject, method: str, folder: Path) -> Made:
 
 def sampled(options: Options, subject: Subject, result: Made) -> Tensor:
     """[prompts, pictures, 3, S, S] in [0, 1]."""
-    backbone, source = load_backbone(result.backbone), load_distribution(result.prompts)
+    backbone, source = load_backbone(result.backbone, options.device), load_distribution(result.prompts)
     draws = [
         source.draw(number * options.pictures + index, 1.0, *worded(source, prefix, suffix))
         for number, (prefix, suffix) in enumerate(PROMPTS)

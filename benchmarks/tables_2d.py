@@ -6,8 +6,9 @@
 
 A cell is one learning by one method. It leaves a folder below `cells/`: what the method left, `fresh.npy` (a picture of
 each draw, each from a noise of its own), for methods with more than one prompt `matched.npy` (all from one noise), a
-sheet of both, and `scores.json`. What is there is not made again. `--steps` and `--pictures` make it small; Fréchet
-distances need more than 128 pictures, FID 2049 and as many held-out objects.
+sheet of both, and `scores.json`. What is there is not made again; the same command started several times shares the
+work. `--steps` and `--pictures` make it small; Fréchet distances need more than 128 pictures, FID 2049 and as many
+held-out objects.
 """
 
 import os
@@ -15,7 +16,6 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
@@ -25,6 +25,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import tyro
+from cells import DEVICE, claimed, copy_whole
 from torch import Tensor
 from tyro.conf import arg
 
@@ -76,6 +77,7 @@ class Options:
         held_out: objects that no learning sees.
         ddim: steps of sampling.
         steps: of learning; left out, each method's preset.
+        device: cpu or cuda.
     """
 
     out: Path = Path("outputs/tables-2d")
@@ -87,6 +89,7 @@ class Options:
     held_out: int = HELD_OUT
     ddim: int = 20
     steps: int | None = None
+    device: str = DEVICE
 
 
 @dataclass(frozen=True)
@@ -130,19 +133,22 @@ def run(options: Annotated[Options, arg(name="")]) -> None:
     """Make what is missing."""
     torch.set_num_threads(1)
     for cell in dict.fromkeys(cell for study in options.study for cell in cells_of(study, options)):
-        if (folder(options, cell) / "scores.json").is_file():
-            continue
-        for kind, count, seed in (
-            ("references", max(REFERENCES, cell.references), 0),
-            ("held-out", options.held_out, 1),
-        ):
-            write_concept(options.out / kind / cell.concept.name, cell.concept, count, seed)
-        pictures = {kind: sampled(options, cell, kind) for kind in kinds(made(options, cell.learned))}
-        sheet(folder(options, cell) / "sheet.png", pictures)
-        about = {"concept": cell.concept.name, "method": cell.method, "seed": cell.seed, "references": cell.references}
-        told = {"setting": cell.setting, "value": cell.value, "pictures": options.pictures, "steps": options.steps}
-        write_json(folder(options, cell) / "scores.json", {**about, **told} | judged(options.out, about, pictures))
-        print(cell.name, flush=True)
+        # What a cell draws from is learned by the cell of the usual setting, which one process at a time may do.
+        with claimed(folder(options, cell.learned)) as mine:
+            if mine and not (folder(options, cell) / "scores.json").is_file():
+                make(options, cell)
+
+
+def make(options: Options, cell: Cell) -> None:
+    """A cell's folder."""
+    for kind, count, seed in (("references", max(REFERENCES, cell.references), 0), ("held-out", options.held_out, 1)):
+        write_concept(options.out / kind / cell.concept.name, cell.concept, count, seed)
+    pictures = {kind: sampled(options, cell, kind) for kind in kinds(made(options, cell.learned))}
+    sheet(folder(options, cell) / "sheet.png", pictures)
+    about = {"concept": cell.concept.name, "method": cell.method, "seed": cell.seed, "references": cell.references}
+    told = {"setting": cell.setting, "value": cell.value, "pictures": options.pictures, "steps": options.steps}
+    write_json(folder(options, cell) / "scores.json", {**about, **told} | judged(options.out, about, pictures))
+    print(cell.name, flush=True)
 
 
 def score(out: Path = Path("outputs/tables-2d")) -> None:
@@ -182,12 +188,12 @@ def made(options: Options, cell: Cell) -> Made:
     if cell.setting:
         chosen[cell.setting] = cell.value if cell.setting == "ortho" else int(cell.value)
     if cell.method in OURS:
-        ours, backbone = OURS[cell.method], load_backbone("mini")
+        ours, backbone = OURS[cell.method], load_backbone("mini", options.device)
         path = place / "prompts.safetensors"
         if not path.is_file():
             learn(backbone, images, replace(preset_for(backbone, ours["objective"]), **ours, **chosen), path)
         return Made(path, "mini")
-    backbone = load_backbone("mini")
+    backbone = load_backbone("mini", options.device)
     if cell.method == INSTANT:
         path = place / "prompts.safetensors"
         if not path.is_file():
@@ -217,23 +223,13 @@ def shared(options: Options, cell: Cell) -> dict[str, Path]:
 def share(options: Options, cell: Cell) -> None:
     """Give the cell what another has made."""
     for name, path in shared(options, cell).items():
-        target = folder(options, cell) / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir() and not target.exists():
-            shutil.copytree(path, target)
-        elif path.is_file() and not target.exists():
-            shutil.copy(path, target)
+        copy_whole(path, folder(options, cell) / name)
 
 
 def keep(options: Options, cell: Cell) -> None:
     """Leave for others what the cell has made."""
     for name, path in shared(options, cell).items():
-        source = folder(options, cell) / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir() and not path.exists():
-            shutil.copytree(source, path)
-        elif source.is_file() and not path.exists():
-            shutil.copy(source, path)
+        copy_whole(folder(options, cell) / name, path)
 
 
 def kinds(result: Made) -> tuple[str, ...]:
@@ -248,7 +244,7 @@ def sampled(options: Options, cell: Cell, kind: str) -> Tensor:
     path = folder(options, cell) / f"{kind}.npy"
     if not path.is_file():
         result = made(options, cell.learned)
-        backbone, source = load_backbone(result.backbone), load_distribution(result.prompts)
+        backbone, source = load_backbone(result.backbone, options.device), load_distribution(result.prompts)
         gamma = cell.value if cell.setting == "gamma" else 1.0
         draws = [source.draw(seed, gamma) for seed in range(options.pictures)]
         how = Sampling(
