@@ -23,6 +23,7 @@ MISSED = "i tried , but the picture is not what you asked for :"
 _STAYING = ("keep", "leave", "stay", "stays", "same", "not", "don't", "without")
 _KINDS_OF = {"colour": ("color", "part", "second"), "pattern": ("pattern", "second"), "shape": ("shape",)}
 _SAID = ("color", "part", "pattern", "second", "material", "shape")  # kinds whose value a request names
+_BACK = ("undo", "back", "before")  # words of requests about what was there already
 _LISTS = ("i know", "ask for")  # how answers begin that say nothing of a picture
 _TRIGGERS = {word for triggers, _ in world.MOODS.values() for word in triggers}
 _PARTS = {kind.part for kind in FAMILIES.values()}
@@ -77,7 +78,7 @@ def answers_mood(plan: Plan, request: str) -> bool:
     if plan.act == "wish":
         return len(plan.proposals) >= FEWEST
     words = set(request.split())
-    if plan.act != "edit" or not names_mood(request) or words & set(NUMBERS):
+    if plan.act != "edit" or not names_mood(request) or words & {*NUMBERS, *_BACK}:
         return True
     return any(change.kind in _SAID and words & _names(change) for changes in plan.proposals for change in changes)
 

@@ -77,8 +77,11 @@ def cleaned(request: str, most: int = 60) -> str:
 
 
 def has_whole_words(tokenizer: Any) -> bool:
-    """Whether every word is one token, as here; else words are spelled out of pieces, and none is unknown."""
-    return tokenizer.unk_token_id is not None
+    """Whether a plan's words are a token each, as here; else words are spelled out of pieces, and none is unknown."""
+    words = [*VALUES, *(value for values in VALUES.values() for value in values)]
+    return tokenizer.unk_token_id is not None and all(
+        len(ids) == 1 for ids in tokenizer(words, add_special_tokens=False).input_ids
+    )
 
 
 def unknown_words(tokenizer: Any, request: str) -> list[str]:

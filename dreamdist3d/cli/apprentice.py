@@ -128,14 +128,15 @@ def teach(
     from dreamdist3d.runs.prepare import resolve_device
 
     bank = Bank(work / "clusters")
-    models = partial(_models, bank.mined.backbone, device, features)
-    model, judge = models()
+    # On a cluster the tasks' processes load what works; here its kind is enough.
+    model = _backbone(bank.mined.backbone, "cpu" if executor == "ray" else device)
     usual, asked = preset_for(model), Settings(**given(settings))
     config = replace(usual, prompts=prompts or usual.prompts, steps=steps or usual.steps)
     if executor == "ray":
+        models = partial(_models, bank.mined.backbone, device, features)
         counts = teach_on_ray(models, resolve_device(device) == "cuda", work, config, asked)
     else:
-        counts = teach(model, bank, work, config, asked, judge)
+        counts = teach(model, bank, work, config, asked, _clip(features))
     print(f"{counts['experts']} experts, {counts['kept']} of {counts['pictures']} pictures kept", file=sys.stderr)
     print(work / "pictures")
 

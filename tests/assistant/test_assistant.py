@@ -260,6 +260,7 @@ def test_a_wish_that_the_model_fails_is_asked_for_again_in_form(talk, request_, 
         ("something for the sea in a nice colour", f"{SEE} <wish> <do> color teal <do> color blue <say> for sea ."),
         ("make it teal for a winter scene", f"{SEE} <edit> <do> color teal <say> here is the mug in teal ."),
         ("the second one , in a winter mood", f"{SEE} <edit> <do> pick second <say> here ."),
+        ("undo the winter colours", f"{SEE} <edit> <do> undo last <say> as it was ."),
         ("make the handle yellow too", f"{SEE} <edit> <do> part yellow <say> with yellow handle ."),
     ],
 )

@@ -1,9 +1,11 @@
 """The vocabulary: whole words, nothing smuggled in, unknown ones told."""
 
 import pytest
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
 
 from dreamdist3d.assistant.intentions import DO, SEE
-from dreamdist3d.assistant.tokenizer import build_tokenizer, cleaned, nearest_words, unknown_words
+from dreamdist3d.assistant.tokenizer import build_tokenizer, cleaned, has_whole_words, nearest_words, unknown_words
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +34,14 @@ def test_no_special_token_can_be_typed(tokenizer):
 def test_spellings_are_ours_and_length_is_bounded():
     assert cleaned("I'd like it Grey; COLOR?") == "i would like it gray colour ?"
     assert len(cleaned("red " * 500).split()) == 60
+
+
+def test_of_words_spelled_out_of_pieces_none_is_unknown(tokenizer):
+    letters = {letter: number for number, letter in enumerate(["<unk>", *"abcdefghijklmnopqrstuvwxyz-"])}
+    spelling = Tokenizer(models.BPE(letters, [], unk_token="<unk>"))
+    pieces = PreTrainedTokenizerFast(tokenizer_object=spelling, unk_token="<unk>")
+    assert has_whole_words(tokenizer) and not has_whole_words(pieces)
+    assert unknown_words(pieces, "make it chartreuse") == []
 
 
 def test_unknown_words_are_told_with_what_may_be_meant(tokenizer):

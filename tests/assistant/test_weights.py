@@ -77,7 +77,7 @@ def pictured():
     backbone = load_backbone("mini")
     generator = load_generator(packaged(), backbone)
     generator.install(backbone)
-    return backbone, generator, [make_scene(HELD_OUT_SEED, index) for index in range(4)]
+    return backbone, generator, [make_scene(HELD_OUT_SEED, index) for index in range(8)]
 
 
 def test_a_picture_that_is_seen_is_kept_better_than_one_that_is_told(stored, pictured):
