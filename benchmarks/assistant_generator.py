@@ -65,7 +65,7 @@ def main(objects: int = 10, generator: Path | None = None) -> None:
 
 
 def begun(backbone, before: torch.Tensor, seed: int) -> torch.Tensor:  # noqa: ANN001, a backbone
-    """Noise that holds a little of the picture given, as proposals' does."""
+    """Noise that holds a fifth of the picture given, whatever changes."""
     noise = torch.randn(*latent_shape(backbone), generator=torch.Generator().manual_seed(seed))
     return BEGUN * backbone.encode_images(before[None] * 2 - 1)[0] + (1 - BEGUN**2) ** 0.5 * noise
 

@@ -2,6 +2,7 @@
 
     python benchmarks/dreambench_mini.py run --out outputs/dreambench       # goes on; started several times, shares
     python benchmarks/dreambench_mini.py table --out outputs/dreambench     # and subjects.csv
+    python benchmarks/dreambench_mini.py sheet --out outputs/dreambench     # pictures of several methods
 
 Every subject is one object of the miniature world, seen five times from around it. DINO and CLIP-I compare every
 picture with every reference, CLIP-T with its prompt, under the miniature's judges; the colour error is the RGB distance
@@ -43,9 +44,11 @@ from dreamdist3d.eval.statistics import AssetMean, jackknife_mean
 from dreamdist3d.files import write_atomic, write_json, write_text
 from dreamdist3d.lift.cameras import orbit
 from dreamdist3d.mini.families import FAMILIES, ObjectSpec, build
+from dreamdist3d.mini.grids import save_grid
 from dreamdist3d.mini.measures import color_name, dominant_color, proportions
 from dreamdist3d.mini.render import MINI_CAMERAS, composite, render
 from dreamdist3d.prompts import PromptDistribution, PromptSource, learn, load_distribution, load_references, preset_for
+from dreamdist3d.prompts.learning.images import read_picture
 from dreamdist3d.prompts.looks.pictures import Sampling, as_image, rescale_for, sample_pictures
 
 SIZE, VIEWS = 64, 5
@@ -55,6 +58,7 @@ PROMPTS = (("", ""), ("", ", front view"), ("", ", side view"), ("", ", back vie
 PLAIN, WORDED = range(4), {6: "red", 7: "blue"}  # numbers of prompts that leave the colour, and that name one
 METHODS = ("instant", "coupled", "paper", "textual-inversion", "dreambooth", "dreambooth-lora", "custom-diffusion",
            "ip-adapter", "words")  # fmt: skip
+SHOWN = ((0, 0), (0, 1), (2, 0), (4, 1), (6, 0), (7, 1), (8, 0), (9, 1))  # prompts and pictures of `sheet`
 COLUMNS = {"dino": "DINO ↑", "clip_i": "CLIP-I ↑", "clip_t": "CLIP-T ↑", "color": "colour error ↓",
            "shape": "shape error ↓", "obeyed": "obeyed ↑", "seconds": "CPU s to learn ↓"}  # fmt: skip
 
@@ -230,6 +234,26 @@ def table(out: Path = Path("outputs/dreambench")) -> None:
         print(f"| {method} | {len(found[method])} | {' | '.join(cells)} |")
 
 
+def sheet(
+    out: Path = Path("outputs/dreambench"),
+    subjects: int = 3,
+    methods: tuple[str, ...] = ("instant", "coupled", "textual-inversion", "dreambooth-lora", "words"),
+) -> None:
+    """Write `sheet.png`: for each object a row a method, three of its views and eight pictures."""
+    rows = []
+    for subject, method in product(map(Subject, range(subjects)), methods):
+        made = out / method / "generated" / subject.name
+        views = sorted((out / "dataset" / subject.name).glob("*.png"))[:3]
+        paths = [*views, *(made / f"{prompt:02d}" / f"{index}.png" for prompt, index in SHOWN)]
+        rows.append([load_picture(path, SIZE) for path in paths])
+    save_grid(rows, out / "sheet.png", 1)
+
+
+def load_picture(path: Path, size: int) -> Tensor:
+    """[3, size, size] in [0, 1]."""
+    return torch.from_numpy(read_picture(path, size)) / 2 + 0.5
+
+
 def shown(values: Sequence[float]) -> str:
     if not values:
         return ""
@@ -239,4 +263,4 @@ def shown(values: Sequence[float]) -> str:
 
 
 if __name__ == "__main__":
-    tyro.extras.subcommand_cli_from_dict({"run": run, "table": table})
+    tyro.extras.subcommand_cli_from_dict({"run": run, "table": table, "sheet": sheet})

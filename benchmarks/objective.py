@@ -22,11 +22,13 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 import tyro
 from objective_judges import HELD_OUT, judges, references_of, score
 from objective_table import print_tables
 from objective_variants import VARIANTS, Family, Trial, Variant, learn_together
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tyro.conf import arg
@@ -216,5 +218,16 @@ def table(out: Path = Path("outputs/objective"), variants: tuple[str, ...] = ())
     print_tables([json.loads(path.read_text()) for path in sorted((out / "cells").glob("*.json"))], out, variants)
 
 
+def rows(variants: tuple[str, ...], family: str = "mushroom", out: Path = Path("outputs/objective")) -> None:
+    """Write `rows.png`: the first sixteen draws of each variant's first training and first gamma, below one another."""
+    pictures = [load_sheet(Cell(name, family, 0).path(out, ".png")) for name in variants]
+    save_grid([[picture[:, : picture.shape[2] // 16]] for picture in pictures], out / "rows.png", 1)
+
+
+def load_sheet(path: Path) -> Tensor:
+    """A sheet as [3, H, W] in [0, 1]."""
+    return torch.from_numpy(np.asarray(Image.open(path).convert("RGB")).copy()).movedim(-1, 0).float() / 255
+
+
 if __name__ == "__main__":
-    tyro.extras.subcommand_cli_from_dict({"prepare": prepare, "run": run, "table": table})
+    tyro.extras.subcommand_cli_from_dict({"prepare": prepare, "run": run, "table": table, "rows": rows})

@@ -15,21 +15,21 @@ ASKED = ("--experts", "3", "--stack", "2", "--prompts", "2", "--steps", "2", "--
 pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="the extra [ray] is not installed")
 
 
-def teach_on_ray(work: Path, *words: str) -> Forked:
+def teach_on_ray(work: Path) -> Forked:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment |= {"PYTHONPATH": str(ROOT), "HOME": str(work.parent)}
-    command = ["apprentice", "teach", str(work), *ASKED, "--executor", "ray", *words]
+    command = ["apprentice", "teach", str(work), *ASKED, "--executor", "ray"]
     return Forked(lambda: main(command), work.with_suffix(".out"), work.with_suffix(".err"), environment)
 
 
 @pytest.mark.slow
-def test_experts_of_ray_are_those_of_one_process(bank, tmp_path, capsys):
+def test_experts_of_ray_are_those_of_one_process(bank, tmp_path):
     for name in ("here", "ray"):
         shutil.copytree(bank.folder, tmp_path / name / "clusters")
     assert main(["apprentice", "teach", str(tmp_path / "here"), *ASKED]) == 0
     for _ in range(2):  # again, with nothing left to do
         process = teach_on_ray(tmp_path / "ray")
-        out, err = process.communicate(timeout=300)
+        _, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
         assert "3 experts" in err and "Traceback" not in err
     made = sorted(path.relative_to(tmp_path / "here") for path in (tmp_path / "here").rglob("*.safetensors"))
