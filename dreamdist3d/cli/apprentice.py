@@ -104,6 +104,7 @@ def teach(
     settings: Annotated[TeachSettings, arg(name="")] = TeachSettings(),
     prompts: Annotated[int | None, left_out("INT", "as `learn`")] = None,
     steps: Annotated[int | None, left_out("INT", "as `learn`")] = None,
+    batch: Annotated[int | None, left_out("INT", "as `learn`")] = None,
     features: str = "mini",
     executor: Literal["local", "ray"] = "local",
     device: Device = "auto",
@@ -116,6 +117,7 @@ def teach(
         executor: this process, or the tasks of a Ray cluster (RAY_ADDRESS; needs dreamdist3d[ray]).
         prompts: K of an expert; 1 is textual inversion.
         steps: of an expert's learning.
+        batch: samples of an expert in a step.
         features: the CLIP that judges: mini, clip_vitb32, clip_vitl14, or KEY=PATH.
     """
     from dataclasses import replace
@@ -131,7 +133,8 @@ def teach(
     # On a cluster the tasks' processes load what works; here its kind is enough.
     model = _backbone(bank.mined.backbone, "cpu" if executor == "ray" else device)
     usual, asked = preset_for(model), Settings(**given(settings))
-    config = replace(usual, prompts=prompts or usual.prompts, steps=steps or usual.steps)
+    given_config = {"prompts": prompts, "steps": steps, "batch": batch}
+    config = replace(usual, **{name: value for name, value in given_config.items() if value is not None})
     if executor == "ray":
         models = partial(_models, bank.mined.backbone, device, features)
         counts = teach_on_ray(models, resolve_device(device) == "cuda", work, config, asked)

@@ -1,0 +1,200 @@
+"""What SuTI's experts add to an apprentice in miniature: 0, 30, 100 or 300 of them, with and without its filter.
+
+    dreamdist3d apprentice mine outputs/experts --objects 1920
+    dreamdist3d apprentice teach outputs/experts --experts 300 --stack 2 --prompts 8 --batch 8 --steps 60
+    python benchmarks/apprentice_experts.py run --out outputs/experts      # goes on; started several times, shares
+    python benchmarks/apprentice_experts.py table --out outputs/experts    # and arms.csv
+
+An arm is one apprentice. All begin with the same steps on words; then as many go through the UNet: on the clusters'
+pictures and on edits, with 0.3 of the steps on experts' pictures (or none), or, `alone`, on nothing but experts'
+pictures, as SuTI's apprentice has it. Each is judged by DreamBench's protocol (`dreambench_mini.py`) on single objects
+of families that were taught, none of which it has seen, and by its denoising of held-out clusters.
+"""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+from cells import DEVICE, claimed, copy_whole
+from dreambench_mini import COLUMNS, SIZE, Options as Protocol, Subject, sampled, scores, shown, write_references
+from tyro.conf import arg
+
+from dreamdist3d.apprentice import Bank, instant
+from dreamdist3d.apprentice.evaluating import evaluate
+from dreamdist3d.apprentice.objective import Example
+from dreamdist3d.apprentice.storage import Trained
+from dreamdist3d.apprentice.teaching import LEAST_DELTA, examples, is_taught
+from dreamdist3d.apprentice.training import TrainSettings, train
+from dreamdist3d.backbones import Backbone, load_backbone
+from dreamdist3d.baselines import Made
+from dreamdist3d.errors import UserError
+from dreamdist3d.files import write_json, write_text
+from dreamdist3d.mini.clusters import UNKNOWN
+from dreamdist3d.mini.families import FAMILIES
+from dreamdist3d.prompts import load_references
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What an apprentice learns from.
+
+    Attributes:
+        experts: clusters, the first of the training split, whose experts' pictures it sees.
+        filtered: only pictures whose delta-CLIP is above SuTI's threshold.
+        share: of the steps through the UNet that are on experts' pictures.
+        steps: whether there are such steps at all.
+    """
+
+    experts: int
+    filtered: bool = True
+    share: float = 0.3
+    steps: bool = True
+
+    @property
+    def name(self) -> str:
+        if not self.steps:
+            return "words only"
+        alone = " alone" if self.share == 1.0 else ""
+        return f"{self.experts}{alone}{'' if self.filtered else ', unfiltered'}"
+
+
+ARMS = (
+    Arm(0, steps=False), Arm(0), Arm(30), Arm(100), Arm(300), Arm(300, filtered=False),
+    Arm(30, share=1.0), Arm(100, share=1.0), Arm(300, share=1.0), Arm(300, filtered=False, share=1.0),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to run.
+
+    Attributes:
+        out: folder of `apprentice mine` and `teach`; everything else goes below `arms`.
+        arms: names; left out, all.
+        seeds: of the trainings.
+        words_steps, steps: of each.
+        subjects: objects that it is judged on.
+        clusters: held-out ones that it is judged on.
+        device: cpu or cuda.
+    """
+
+    out: Path = Path("outputs/experts")
+    arms: tuple[str, ...] = tuple(arm.name for arm in ARMS)
+    seeds: tuple[int, ...] = (0,)
+    words_steps: int = 1500
+    steps: int = 700
+    subjects: int = 16
+    clusters: int = 24
+    device: str = DEVICE
+
+
+def run(options: Annotated[Options, arg(name="")]) -> None:
+    """Train and judge what is missing."""
+    torch.set_num_threads(1)
+    bank = Bank(options.out / "clusters")
+    for arm, seed in product((arm for arm in ARMS if arm.name in options.arms), options.seeds):
+        folder = folder_of(options, arm, seed)
+        with claimed(folder) as mine:
+            if mine and not (folder / "scores.json").is_file():
+                given = given_to(arm, options.out, bank)
+                trained = trained_on(given, arm, seed, options, bank)
+                row = {"arm": arm.name, "seed": seed, "pictures": len(given), "steps": options.steps * arm.steps}
+                write_json(folder / "scores.json", row | judged(trained, options, bank, folder))
+                print((folder / "scores.json").read_text(), flush=True)
+
+
+def folder_of(options: Options, arm: Arm, seed: int) -> Path:
+    return options.out / "arms" / f"{arm.name.replace(',', '').replace(' ', '-')}-{seed}"
+
+
+def given_to(arm: Arm, out: Path, bank: Bank) -> list[Example]:
+    """The experts' pictures that an arm learns from.
+
+    Raises:
+        UserError: an expert of it is missing.
+    """
+    first = bank.split("train")[: arm.experts]
+    if missing := sum(not is_taught(out, one) for one in first):
+        raise UserError(f"{missing} of {arm.experts} experts are missing: run `dreamdist3d apprentice teach {out}`.")
+    names = {one.name for one in first}
+    least = LEAST_DELTA if arm.filtered else -float("inf")
+    return [one for one in examples(out, bank, least) if one.cluster in names]
+
+
+def trained_on(given: Sequence[Example], arm: Arm, seed: int, options: Options, bank: Bank) -> Trained:
+    """The arm's apprentice; the steps on words are made once for all arms of a seed."""
+    folder = folder_of(options, arm, seed)
+    shared = folder_of(options, ARMS[0], seed) / "training" / "words.ckpt"
+    if arm.steps and not shared.is_file():
+        raise UserError(f"{shared} is missing: run the arm {ARMS[0].name!r} first.")
+    copy_whole(shared, folder / "training" / "words.ckpt")
+    settings = TrainSettings(
+        words_steps=options.words_steps,
+        steps=options.steps if arm.steps else 0,
+        details_steps=0,
+        seed=seed,
+        experts=arm.share,
+        edits=0.0 if arm.share == 1.0 else TrainSettings.edits,
+    )
+    backbone = load_backbone("mini", options.device)
+    trained = train(backbone, bank, folder / "training", settings, given)
+    trained.save(folder / "apprentice.safetensors")
+    return trained
+
+
+def judged(trained: Trained, options: Options, bank: Bank, folder: Path) -> dict[str, float]:
+    """Means over objects, and over held-out clusters."""
+    backbone = load_backbone("mini", options.device)
+    taught = [Subject(n) for n in range(10 * options.subjects) if list(FAMILIES)[n % len(FAMILIES)] not in UNKNOWN]
+    rows = [of_subject(trained, backbone, one, folder, options) for one in taught[: options.subjects]]
+    write_json(folder / "subjects.json", rows)
+    found = {name: [row[name] for row in rows if name in row] for name in COLUMNS}
+    own = evaluate(backbone, trained, bank, options.clusters, [], folder / "evaluation")["known"]
+    means = {name: round(sum(several) / len(several), 4) for name, several in found.items() if several}
+    return means | {name: round(own[name], 5) for name in ("denoising", "captions", "no words")}
+
+
+def of_subject(
+    trained: Trained, backbone: Backbone, subject: Subject, folder: Path, options: Options
+) -> dict[str, float | str]:
+    """The scores of one object's pictures under all prompts."""
+    references = options.out / "dataset" / subject.name
+    write_references(references, subject)
+    path = folder / "subjects" / f"{subject.name}.safetensors"
+    instant(backbone, trained, load_references(references, SIZE)).save(path)
+    pictures = sampled(Protocol(device=options.device), subject, Made(path, "mini"))
+    return {"subject": subject.name, **scores(subject, references, pictures)}
+
+
+def table(out: Path = Path("outputs/experts")) -> None:
+    """Print the arms, ± half of a 95 % t interval over objects; write `arms.csv`, a line an arm and object."""
+    found = {path.parent: json.loads(path.read_text()) for path in (out / "arms").glob("*/scores.json")}
+    names = [name for name in COLUMNS if name != "seconds"]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["arm", "seed", "subject", *names], lineterminator="\n")
+    writer.writeheader()
+    print(f"| experts | seed | pictures | {' | '.join(COLUMNS[name] for name in names)} | denoising ↓ |")
+    print("|" + "---|" * (len(names) + 4))
+    order = [arm.name for arm in ARMS]
+    for folder, row in sorted(found.items(), key=lambda item: (order.index(item[1]["arm"]), item[1]["seed"])):
+        subjects = json.loads((folder / "subjects.json").read_text())
+        writer.writerows({"arm": row["arm"], "seed": row["seed"], **one} for one in subjects)
+        cells = [shown([one[name] for one in subjects if name in one]) for name in names]
+        denoising = f"{row['denoising']:.4f}"
+        print(f"| {row['arm']} | {row['seed']} | {row['pictures']} | {' | '.join(cells)} | {denoising} |")
+    write_text(out / "arms.csv", text.getvalue())
+
+
+if __name__ == "__main__":
+    tyro.extras.subcommand_cli_from_dict({"run": run, "table": table})
