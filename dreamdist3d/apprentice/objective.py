@@ -4,6 +4,7 @@ All three go through the frozen text encoder, because two equally good experts o
 what is imitated is what their tokens do.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from dreamdist3d.prompts.moments import Moments
 SIZES = (1, 2, 3, 4, 5, 6, 8, 8, 12, 16, 20)  # pictures of a cluster in one step
 PICTURES, SAMPLES = 64, 32  # of a step, over all its clusters: seen, and denoised
 TRUE_SHARE = 0.3  # of the target; the rest is what the UNet predicts under the caption
+FEW = 8  # pictures at most that an expert's is learned with; SuTI trains with three, and is then given up to ten
 EDIT_FROM = 0.2  # of the schedule: what noise leaves of a picture must not contradict the edit
 
 
@@ -57,6 +59,7 @@ class Lessons:
         train = bank.split("train")
         self._of_size = {size: [c for c in train if len(c.pictures) >= size] for size in set(SIZES)}
         self._sizes = [size for size in SIZES if self._of_size[size]]
+        self._few = [size for size in SIZES if size <= FEW]
         self._by_name = {cluster.name: cluster for cluster in train}
 
     def words(self, generator: torch.Generator) -> dict[str, Tensor]:
@@ -94,21 +97,29 @@ class Lessons:
         drawing = on_cpu(generator)
         size = min(SAMPLES, len(self._examples))
         picked = [self._examples[i] for i in torch.randperm(len(self._examples), generator=drawing)[:size].tolist()]
-        rows = []
-        for prefix in {one.prefix for one in picked}:
-            alike = [one for one in picked if one.prefix == prefix]
-            rows.append((self._of_homes(alike, prefix), torch.stack([one.latents for one in alike])))
-        text, latents = (torch.cat(parts) for parts in zip(*rows, strict=True))
+        text, latents = self._of_examples(picked, _one_of(self._few, drawing), drawing)
         return {"loss": self._denoised(text, latents, None, 1.0, 0.0, drawing)}
 
-    def _of_homes(self, examples: Sequence[Example], prefix: str) -> Tensor:
-        """[n, L, D]: the prompt of each example's home, among the pictures of its cluster."""
-        tokens = []
+    def _of_examples(self, examples: Sequence[Example], size: int, drawing: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The prompt of each example's home, seen among `size` pictures of its cluster, [n, L, D]; its latents."""
+        groups: dict[tuple[int, str], list[tuple[list[int], Tensor]]] = defaultdict(list)
         for one in examples:
-            places = list(self._by_name[one.cluster].pictures)
-            home = torch.tensor([[places.index(one.home)]], device=self._backbone.device)
-            tokens.append(self._apprentice(self._inputs(places)[None], home)[0])
-        return self._encoder.encode(torch.cat(tokens), prefix).hidden.float()
+            places = self._demonstrations(one, size, drawing)
+            groups[len(places), one.prefix].append((places, one.latents))
+        rows = []
+        for (count, prefix), members in groups.items():
+            inputs = self._inputs([place for places, _ in members for place in places])
+            homes = torch.zeros(len(members), 1, dtype=torch.int64, device=inputs.device)
+            tokens = self._apprentice(inputs.unflatten(0, (len(members), count)), homes)[:, 0]
+            rows.append((self._encoder.encode(tokens, prefix).hidden.float(), torch.stack([z for _, z in members])))
+        text, latents = (torch.cat(parts) for parts in zip(*rows, strict=True))
+        return text, latents.to(text.device)
+
+    def _demonstrations(self, example: Example, size: int, drawing: torch.Generator) -> list[int]:
+        """An example's home, and as many others of its cluster as there are up to `size` in all."""
+        others = [place for place in self._by_name[example.cluster].pictures if place != example.home]
+        chosen = torch.randperm(len(others), generator=drawing)[: size - 1].tolist()
+        return [example.home, *(others[i] for i in chosen)]
 
     def _shown(self, drawing: torch.Generator) -> Shown:
         size = _one_of(self._sizes, drawing)

@@ -71,6 +71,29 @@ def test_experts_pictures_are_learned_under_their_words(backbone, bank, trained)
     assert trained.apprentice.patch.weight.grad.abs().sum() > 0
 
 
+def test_an_experts_picture_goes_with_the_prompt_of_its_home(backbone, bank, trained):
+    made = [Example("a", 2, "a red", torch.ones(4, 8, 8)), Example("b", 7, "a photo of", torch.zeros(4, 8, 8))]
+    lessons = Lessons(trained.apprentice, backbone, bank, made)
+    shown = [lessons._demonstrations(one, 3, seeded(4)) for one in made]
+    assert [one[0] for one in shown] == [2, 7]
+    for one, places in zip(made, shown, strict=True):
+        assert len(set(places)) == 3 and set(places) <= set(lessons._by_name[one.cluster].pictures)
+    drawing = seeded(4)
+    text, latents = lessons._of_examples(made, 3, drawing)
+    drawing = seeded(4)
+    for row, one in enumerate(made):
+        places = lessons._demonstrations(one, 3, drawing)
+        tokens = trained.apprentice(lessons._inputs(places)[None])[0, :1]  # the first picture's own prompt
+        torch.testing.assert_close(text[row], lessons._encoder.encode(tokens, one.prefix).hidden[0].float())
+        assert torch.equal(latents[row], one.latents)
+
+
+def test_a_small_cluster_shows_what_it_has(backbone, bank, trained):
+    lessons = Lessons(trained.apprentice, backbone, bank, [])
+    places = lessons._demonstrations(Example("a", 2, "", torch.ones(4, 8, 8)), 50, seeded())
+    assert sorted(places) == sorted(lessons._by_name["a"].pictures)
+
+
 def test_training_in_two_sittings_is_training_in_one(backbone, bank, tmp_path, monkeypatch):
     from dreamdist3d.apprentice import training
     from dreamdist3d.errors import Stopped
