@@ -2,6 +2,7 @@
 
     python benchmarks/classifier.py run --out outputs/classifier      # goes on where it was
     python benchmarks/classifier.py table --out outputs/classifier
+    python benchmarks/classifier.py run --learned outputs/tables-2d --families ...    # with what is learned there
 
 Sources of training pictures: the references themselves (real), and `--per-class` pictures of each class, drawn as
 `dreamdist3d dataset` does from class names, from textual inversion, and from distributions of both objectives; and real
@@ -24,7 +25,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import tyro
-from cells import DEVICE
+from cells import DEVICE, copy_whole
 from torch import Tensor, nn
 from tyro.conf import arg
 
@@ -46,6 +47,7 @@ from dreamdist3d.synthetic import DatasetConfig, make_dataset
 SIZE, SEEN = 64, 32  # pixels a side: of pictures, and of what the network looks at
 SYNTHETIC = ("class names", "textual inversion", "distribution, paper", "distribution, coupled")
 SOURCES = ("real", *SYNTHETIC, *(f"real + {name}" for name in SYNTHETIC))
+LEARNED = {"textual inversion": "textual-inversion", "distribution, paper": "paper", "distribution, coupled": "coupled"}
 TESTS = ("as the references", "background", "light", "viewpoint")
 ABOVE = CameraRanges(elevation_deg=(40.0, 65.0), fov_deg=(40.0, 40.0), distance=MINI_CAMERAS.distance)
 
@@ -61,6 +63,7 @@ class Options:
         per_class: drawn pictures of each class.
         held_out: test pictures of each class.
         steps: of learning prompts; left out, the presets.
+        learned: a folder of `tables_2d.py`, whose learnings of seed 0, of the same references, are taken.
         ddim: steps of sampling.
         train: steps of the classifier.
         seeds: classifiers of each source.
@@ -74,6 +77,7 @@ class Options:
     per_class: int = 500
     held_out: int = 100
     steps: int | None = None
+    learned: Path | None = None
     ddim: int = 20
     train: int = 400
     seeds: int = 5
@@ -139,6 +143,13 @@ def drawn(options: Options, name: str) -> tuple[Tensor, Tensor]:
 def prompts(options: Options, name: str, folder: Path) -> tuple[Path, dict[str, Any]]:
     """The classes that a data set is made of, and how those that are pictures are learned."""
     steps = {} if options.steps is None else {"steps": options.steps}
+    if options.learned is not None and name in LEARNED:
+        for family in options.families:
+            made = options.learned / "cells" / f"{family}-{LEARNED[name]}-0" / "prompts.safetensors"
+            if not made.is_file():
+                raise SystemExit(f"{made} is missing: run tables_2d.py for {family}, or leave --learned out.")
+            copy_whole(made, folder / f"{family}.safetensors")
+        return folder, {}
     if name.startswith("distribution"):
         return options.out / "references", {"objective": name.rpartition(" ")[2], **steps}
     backbone = load_backbone("mini", options.device)

@@ -35,8 +35,8 @@ def test_the_whole_pipeline(tiny_backbone, source, tmp_path, capsys):
     said = run(*mine, "--prefixes", "a red", "--device", "cpu")
     assert "train: 9 clusters" in said and "known: 1 clusters" in said
     assert "train: 9 clusters" in run(*mine, "--prefixes", "a red", "--device", "cpu")  # again, with nothing to do
-    said = run("apprentice", "teach", work, "--experts", 2, "--prompts", 2, "--steps", 2, "--pictures", 2,
-               "--least-delta", -9, "--device", "cpu")  # fmt: skip
+    said = run("apprentice", "teach", work, "--experts", 2, "--prompts", 2, "--steps", 2, "--batch", 4,
+               "--pictures", 2, "--least-delta", -9, "--device", "cpu")  # fmt: skip
     assert "2 experts, 4 of 4 pictures kept" in said
     run("apprentice", "train", work, "--steps", 2, "--details-steps", 1, "--width", 16, "--tokens", 2,
         "--least-delta", -9, "--device", "cpu")  # fmt: skip
