@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamdist3d.apprentice.bank import Bank, Cluster
-from dreamdist3d.apprentice.teaching import TeachSettings, is_taught, open_stacks, teach_stack, write_counts
+from dreamdist3d.apprentice.teaching import TeachSettings, open_stacks, teach_stack, write_counts
 from dreamdist3d.backbones import Backbone
 from dreamdist3d.progress import bar
 from dreamdist3d.prompts.learning.settings import LearnConfig
@@ -37,9 +37,9 @@ def teach_on_ray(
     """
     folder = folder.resolve()
     bank = Bank(folder / "clusters")
-    stacks = [s for s in open_stacks(bank, folder, settings) if not all(is_taught(folder, one) for one in s)]
+    stacks, done = open_stacks(bank, folder, settings)
     calls = [(models, str(folder), stack, config, settings) for stack in stacks]
-    with StopSignal() as stop, ray_cluster() as ray, bar("experts", len(calls)) as progress:
+    with StopSignal() as stop, ray_cluster() as ray, bar("stacks of experts", done + len(calls), done) as progress:
         for ended in work_off_tasks(ray, do_stack, calls, on_gpu, RETRIES, stop):
             if ended:
                 progress.advance(steps=ended)

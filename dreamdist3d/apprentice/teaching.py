@@ -68,8 +68,8 @@ def teach(
     Raises:
         Stopped: Ctrl-C or SIGTERM; what is whole is kept.
     """
-    stacks = open_stacks(bank, folder, settings)
-    with StopSignal() as stop, bar("experts", len(stacks)) as progress:
+    stacks, done = open_stacks(bank, folder, settings)
+    with StopSignal() as stop, bar("stacks of experts", done + len(stacks), done) as progress:
         for stack in stacks:
             if stop.requested:
                 raise Stopped(f"teaching stopped; {folder} keeps what is done: the same command goes on from there.")
@@ -78,12 +78,14 @@ def teach(
     return write_counts(bank, folder, settings)
 
 
-def open_stacks(bank: Bank, folder: Path, settings: TeachSettings) -> list[list[Cluster]]:
-    """The clusters that get an expert, as they learn together, in a folder that is ready for them."""
+def open_stacks(bank: Bank, folder: Path, settings: TeachSettings) -> tuple[list[list[Cluster]], int]:
+    """Stacks of clusters, as they learn together, that still need an expert, in a ready folder; how many do not."""
     for name in ("experts", "pictures"):
         ensure_folder(folder / name)
     clusters = bank.split("train")[: settings.experts]
-    return [list(clusters[i : i + settings.stack]) for i in range(0, len(clusters), settings.stack)]
+    stacks = [list(clusters[i : i + settings.stack]) for i in range(0, len(clusters), settings.stack)]
+    missing = [stack for stack in stacks if not all(is_taught(folder, one) for one in stack)]
+    return missing, len(stacks) - len(missing)
 
 
 def teach_stack(
