@@ -106,3 +106,19 @@ def test_a_subject_is_one_object_from_around_it(bench, tmp_path):
     assert subject.name == "03-mug" and len(views) == 5
     found = bench.dreambench_mini.scores(subject, tmp_path / "mug", views[None].expand(10, -1, -1, -1, -1))
     assert found["shape"] == 0 and found["color"] < 0.35
+
+
+def test_differences_are_paired_by_what_is_learned_from(bench, capsys):
+    from scipy import stats
+
+    coupled, paper = [0.3, 0.5, 0.9, 0.1], [0.35, 0.52, 0.98, 0.4]
+    cells = [
+        {"concept": concept, "seed": 0, "method": method, "scores": {"fresh": {"coverage": {"value": value}}}}
+        for method, values in (("paper", paper), ("coupled", coupled))
+        for concept, value in zip("abcd", values, strict=True)
+    ]
+    lonely = {"concept": "e", "seed": 0, "method": "paper", "scores": {"fresh": {"coverage": {"value": 9.0}}}}
+    bench.tables_2d_table.print_differences("minus coupled", [*cells, lonely], "fresh")
+    printed = capsys.readouterr().out.splitlines()[-1]
+    known = stats.ttest_rel(paper, coupled).confidence_interval()
+    assert printed == f"| paper | 4 | {(known.low + known.high) / 2:+.2f} ± {(known.high - known.low) / 2:.2f} |"
