@@ -1,4 +1,4 @@
-"""What SuTI's experts add to an apprentice in miniature: 0, 30, 100 or 300 of them, with and without its filter.
+"""What SuTI's experts add to an apprentice in miniature: none to 300 of them, with and without its filter.
 
     dreamdist3d apprentice mine outputs/experts --objects 1920
     dreamdist3d apprentice teach outputs/experts --experts 300 --stack 2 --prompts 8 --batch 8 --steps 60
@@ -69,10 +69,14 @@ class Arm:
         return f"{self.experts}{alone}{'' if self.filtered else ', unfiltered'}"
 
 
-ARMS = (
-    Arm(0, steps=False), Arm(0), Arm(30), Arm(100), Arm(300), Arm(300, filtered=False),
-    Arm(30, share=1.0), Arm(100, share=1.0), Arm(300, share=1.0), Arm(300, filtered=False, share=1.0),
-)  # fmt: skip
+def arms_of(experts: Sequence[int]) -> list[Arm]:
+    """Without experts, with some, with more; of the most also without the filter, and with nothing else."""
+    most = max(experts)
+    compared = [Arm(most, filtered=False), Arm(most, share=1.0), Arm(most, filtered=False, share=1.0)]
+    return [WORDS, Arm(0), *map(Arm, sorted(experts)), *compared]
+
+
+WORDS = Arm(0, steps=False)
 
 
 @dataclass(frozen=True)
@@ -81,20 +85,23 @@ class Options:
 
     Attributes:
         out: folder of `apprentice mine` and `teach`; everything else goes below `arms`.
+        experts: how many; `teach` must have taught as many as the most.
         arms: names; left out, all.
         seeds: of the trainings.
         words_steps, steps: of each.
-        subjects: objects that it is judged on.
+        subjects, pictures: objects that it is judged on, and how many pictures under each prompt.
         clusters: held-out ones that it is judged on.
         device: cpu or cuda.
     """
 
     out: Path = Path("outputs/experts")
-    arms: tuple[str, ...] = tuple(arm.name for arm in ARMS)
+    experts: tuple[int, ...] = (30, 100, 300)
+    arms: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0,)
-    words_steps: int = 1500
-    steps: int = 700
-    subjects: int = 16
+    words_steps: int = 1000
+    steps: int = 250
+    subjects: int = 12
+    pictures: int = 2
     clusters: int = 24
     device: str = DEVICE
 
@@ -103,13 +110,20 @@ def run(options: Annotated[Options, arg(name="")]) -> None:
     """Train and judge what is missing."""
     torch.set_num_threads(1)
     bank = Bank(options.out / "clusters")
-    for arm, seed in product((arm for arm in ARMS if arm.name in options.arms), options.seeds):
+    arms = [arm for arm in arms_of(options.experts) if not options.arms or arm.name in options.arms]
+    for seed, arm in product(options.seeds, arms):
         folder = folder_of(options, arm, seed)
         with claimed(folder) as mine:
             if mine and not (folder / "scores.json").is_file():
                 given = given_to(arm, options.out, bank)
                 trained = trained_on(given, arm, seed, options, bank)
-                row = {"arm": arm.name, "seed": seed, "pictures": len(given), "steps": options.steps * arm.steps}
+                row = {
+                    "arm": arm.name,
+                    "experts": arm.experts,
+                    "seed": seed,
+                    "pictures": len(given),
+                    "steps": options.steps * arm.steps,
+                }
                 write_json(folder / "scores.json", row | judged(trained, options, bank, folder))
                 print((folder / "scores.json").read_text(), flush=True)
 
@@ -135,9 +149,9 @@ def given_to(arm: Arm, out: Path, bank: Bank) -> list[Example]:
 def trained_on(given: Sequence[Example], arm: Arm, seed: int, options: Options, bank: Bank) -> Trained:
     """The arm's apprentice; the steps on words are made once for all arms of a seed."""
     folder = folder_of(options, arm, seed)
-    shared = folder_of(options, ARMS[0], seed) / "training" / "words.ckpt"
+    shared = folder_of(options, WORDS, seed) / "training" / "words.ckpt"
     if arm.steps and not shared.is_file():
-        raise UserError(f"{shared} is missing: run the arm {ARMS[0].name!r} first.")
+        raise UserError(f"{shared} is missing: run the arm {WORDS.name!r} first.")
     copy_whole(shared, folder / "training" / "words.ckpt")
     settings = TrainSettings(
         words_steps=options.words_steps,
@@ -173,7 +187,7 @@ def of_subject(
     write_references(references, subject)
     path = folder / "subjects" / f"{subject.name}.safetensors"
     instant(backbone, trained, load_references(references, SIZE)).save(path)
-    pictures = sampled(Protocol(device=options.device), subject, Made(path, "mini"))
+    pictures = sampled(Protocol(pictures=options.pictures, device=options.device), subject, Made(path, "mini"))
     return {"subject": subject.name, **scores(subject, references, pictures)}
 
 
@@ -186,8 +200,7 @@ def table(out: Path = Path("outputs/experts")) -> None:
     writer.writeheader()
     print(f"| experts | seed | pictures | {' | '.join(COLUMNS[name] for name in names)} | denoising ↓ |")
     print("|" + "---|" * (len(names) + 4))
-    order = [arm.name for arm in ARMS]
-    for folder, row in sorted(found.items(), key=lambda item: (order.index(item[1]["arm"]), item[1]["seed"])):
+    for folder, row in sorted(found.items(), key=lambda item: (item[1]["experts"], item[1]["steps"] > 0, item[0])):
         subjects = json.loads((folder / "subjects.json").read_text())
         writer.writerows({"arm": row["arm"], "seed": row["seed"], **one} for one in subjects)
         cells = [shown([one[name] for one in subjects if name in one]) for name in names]
