@@ -20,6 +20,7 @@ from torch import Tensor
 from attributes import family_accuracy
 from dreamdist3d.apprentice import instant, load_apprentice, packaged_apprentice
 from dreamdist3d.backbones import load_backbone
+from dreamdist3d.baselines import make_baseline, preset
 from dreamdist3d.config import load_config
 from dreamdist3d.eval import MiniClip, MiniDino, mean_pairwise_similarity
 from dreamdist3d.mini.measures import color_spread
@@ -41,8 +42,8 @@ def train(references: Path, path: Path, settings: dict[str, Any]) -> None:
     if not path.exists():
         backbone = load_backbone("mini")
         images = load_references(references, backbone.image_size)
-        preset = preset_for(backbone, settings.get("objective", "coupled"))
-        learn(backbone, images, replace(preset, **settings), path)
+        usual = preset_for(backbone, settings.get("objective", "coupled"))
+        learn(backbone, images, replace(usual, **settings), path)
 
 
 def make_instant(references: Path, path: Path) -> None:
@@ -50,6 +51,12 @@ def make_instant(references: Path, path: Path) -> None:
     backbone = load_backbone("mini")
     images = load_references(references, backbone.image_size)
     instant(backbone, load_apprentice(packaged_apprentice(backbone)), images).save(path)
+
+
+def make_words(words: str, folder: Path) -> None:
+    """Plain words as a source of prompts, in `folder`."""
+    backbone = load_backbone("mini")
+    make_baseline(backbone, None, preset(backbone, "words", words=(words,)), folder)
 
 
 def lift_batch(folder: Path, distribution: Path, count: int, workers: int, first: int = 0, *words: str) -> list[Path]:

@@ -4,9 +4,9 @@
 
 Methods: the prompt distribution (K = 32), the same as the paper learns it, textual inversion (K = 1), and textual
 inversion with Gaussian noise on its tokens, half as strong as the tokens' own deviation, fresh for each asset. All have
-the same references, M and steps; lift i of every method has seed i and draw seed i. `instant`, if it is named, is the
-packaged apprentice's distribution, for which nothing is learned. What is there already is not made again; another
-training (`--seed 1`) wants another folder.
+the same references, M and steps; lift i of every method has seed i and draw seed i. For two, if they are named, nothing
+is learned: `instant` is the packaged apprentice's distribution, `words` the family's name. What is there already is not
+made again; another training (`--seed 1`) wants another folder.
 """
 
 import os
@@ -17,12 +17,13 @@ import torch
 import tyro
 
 import study
+from concepts import article
 from dreamdist3d.mini.references import write_references
 from dreamdist3d.prompts import PromptDistribution
 from dreamdist3d.runs.trial import Trial
 
 METHODS: dict[str, dict] = {"distribution": {}, "paper": {"objective": "paper"}, "textual-inversion": {"prompts": 1}}
-NOISY, INSTANT = "textual-inversion-noise", "instant"
+NOISY, INSTANT, WORDS = "textual-inversion-noise", "instant", "words"
 NOISE = 0.5  # of the deviation of the learned tokens' numbers
 
 
@@ -33,7 +34,7 @@ class Options:
     Attributes:
         out: folder for everything.
         families: what the references show.
-        methods: of METHODS, NOISY, and INSTANT.
+        methods: of METHODS, NOISY, INSTANT, and WORDS.
         assets: lifts of each method and family.
         seed: of the learnings.
         workers: processes.
@@ -67,6 +68,8 @@ def make(options: Options) -> None:
     for family in options.families:
         if INSTANT in options.methods:
             study.make_instant(references(options, family), learned(options, family, INSTANT))
+        if WORDS in options.methods:
+            study.make_words(article(family), learned(options, family, WORDS).parent)
         for method in [one for one in options.methods if one != NOISY]:
             folder = set_folder(options, family, method)
             study.lift_batch(
@@ -83,6 +86,8 @@ def references(options: Options, family: str) -> Path:
 
 def learned(options: Options, family: str, method: str) -> Path:
     """What a method learned of a family."""
+    if method == WORDS:
+        return options.out / "learned" / f"{family}-{method}" / "prompts.safetensors"
     return options.out / "learned" / f"{family}-{method}.safetensors"
 
 
