@@ -4,6 +4,7 @@
     dreamdist3d apprentice teach outputs/experts --experts 300 --stack 2 --prompts 8 --batch 8 --steps 60
     python benchmarks/apprentice_experts.py run --out outputs/experts      # goes on; started several times, shares
     python benchmarks/apprentice_experts.py table --out outputs/experts    # and arms.csv
+    python benchmarks/apprentice_experts.py sheet --out outputs/experts    # what experts made, kept and left out
 
 An arm is one apprentice. All begin with the same steps on words; then as many go through the UNet: on the clusters'
 pictures and on edits, with 0.3 of the steps on experts' pictures (or none), or, `alone`, on nothing but experts'
@@ -34,7 +35,7 @@ from dreamdist3d.apprentice import Bank, instant
 from dreamdist3d.apprentice.evaluating import evaluate
 from dreamdist3d.apprentice.objective import Example
 from dreamdist3d.apprentice.storage import Trained
-from dreamdist3d.apprentice.teaching import LEAST_DELTA, examples, is_taught
+from dreamdist3d.apprentice.teaching import LEAST_DELTA, examples, is_taught, of_expert
 from dreamdist3d.apprentice.training import TrainSettings, train
 from dreamdist3d.backbones import Backbone, load_backbone
 from dreamdist3d.baselines import Made
@@ -42,6 +43,7 @@ from dreamdist3d.errors import UserError
 from dreamdist3d.files import write_json, write_text
 from dreamdist3d.mini.clusters import UNKNOWN
 from dreamdist3d.mini.families import FAMILIES
+from dreamdist3d.mini.grids import save_grid
 from dreamdist3d.prompts import load_references
 
 
@@ -209,5 +211,25 @@ def table(out: Path = Path("outputs/experts")) -> None:
     write_text(out / "arms.csv", text.getvalue())
 
 
+@torch.no_grad()
+def sheet(out: Path = Path("outputs/experts"), rows: int = 8) -> None:
+    """Write `sheet.png`: four pictures of each of the first clusters, four of its expert; those left out are faint."""
+    backbone, bank = load_backbone("mini"), Bank(out / "clusters")
+    gap = torch.ones(3, SIZE, SIZE // 8)
+
+    def shown_latents(latents: torch.Tensor) -> torch.Tensor:
+        return (backbone.decode_latents(latents) / 2 + 0.5).clamp(0, 1)
+
+    lines = []
+    for cluster in bank.split("train")[:rows]:
+        _, deltas, latents = zip(*of_expert(out, cluster), strict=True)
+        kept = torch.tensor(deltas)[:, None, None, None] > LEAST_DELTA
+        made = shown_latents(torch.stack(latents))
+        made = torch.where(kept, made, 0.75 + 0.25 * made)
+        lines.append([*shown_latents(bank.latents(cluster.pictures[:4])), gap, *made[:4]])
+    half = len(lines) // 2
+    save_grid([[*a, gap, gap, *b] for a, b in zip(lines[:half], lines[half:], strict=True)], out / "sheet.png", 1)
+
+
 if __name__ == "__main__":
-    tyro.extras.subcommand_cli_from_dict({"run": run, "table": table})
+    tyro.extras.subcommand_cli_from_dict({"run": run, "table": table, "sheet": sheet})

@@ -190,14 +190,25 @@ def examples(folder: Path, bank: Bank, least_delta: float = LEAST_DELTA) -> list
     return [
         Example(cluster.name, asked["home"], asked["prefix"], latents)
         for cluster in bank.split("train")
-        for asked, delta, latents in _made(folder, cluster)
+        for asked, delta, latents in of_expert(folder, cluster)
         if delta > least_delta
     ]
 
 
+def of_expert(folder: Path, cluster: Cluster) -> Iterator[tuple[dict[str, Any], float, Tensor]]:
+    """What an expert was asked for, the delta-CLIP of what it made, its latents [c, h, w]; nothing of one untaught."""
+    path = _path(folder, "pictures", cluster)
+    if not path.is_file():
+        return
+    with safe_open(path, framework="pt") as file:
+        asked = json.loads(file.metadata()["asked"])
+        latents, deltas = file.get_tensor("latents").float(), file.get_tensor("delta_clip")
+    yield from zip(asked, deltas.tolist(), latents, strict=True)
+
+
 def count_pictures(folder: Path, clusters: Sequence[Cluster], least_delta: float) -> dict[str, Any]:
     """How many clusters are done, and pictures kept and left out."""
-    deltas = [[delta for _, delta, _ in _made(folder, one)] for one in clusters]
+    deltas = [[delta for _, delta, _ in of_expert(folder, one)] for one in clusters]
     every = [delta for row in deltas for delta in row]
     kept = sum(delta > least_delta for delta in every)
     return {
@@ -206,16 +217,6 @@ def count_pictures(folder: Path, clusters: Sequence[Cluster], least_delta: float
         "kept": kept,
         "left_out": {f"delta-CLIP not above {least_delta:g}": len(every) - kept},
     }
-
-
-def _made(folder: Path, cluster: Cluster) -> Iterator[tuple[dict[str, Any], float, Tensor]]:
-    path = _path(folder, "pictures", cluster)
-    if not path.is_file():
-        return
-    with safe_open(path, framework="pt") as file:
-        asked = json.loads(file.metadata()["asked"])
-        latents, deltas = file.get_tensor("latents").float(), file.get_tensor("delta_clip")
-    yield from zip(asked, deltas.tolist(), latents, strict=True)
 
 
 def _shown(backbone: Backbone, latents: Tensor) -> Tensor:
