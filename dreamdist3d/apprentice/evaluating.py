@@ -38,7 +38,7 @@ def evaluate(
 
     `denoising`: error under each picture's own prompt; `captions`, `no words`: under its fullest caption, and none.
     `known`: share of clusters that it says it knows. Per judge the similarity of 8 draws from fresh noise to the
-    cluster's pictures. `seconds`: of network time for one cluster.
+    cluster's pictures; without judges nothing is drawn. `seconds`: of network time for one cluster.
 
     Raises:
         Stopped: Ctrl-C or SIGTERM.
@@ -90,6 +90,8 @@ def _evaluated(
         "known": float(is_known(made)),
         "seconds": seconds,
     }
+    if not judges:
+        return row
     drawn = _drawn(backbone, made, encoder)
     shown = (backbone.decode_latents(latents) / 2 + 0.5).clamp(0, 1).float().cpu()
     for judge in judges:
