@@ -32,7 +32,10 @@ from dreambench_mini import COLUMNS, SIZE, Options as Protocol, Subject, sampled
 from tyro.conf import arg
 
 from dreamdist3d.apprentice import Bank, instant
-from dreamdist3d.apprentice.evaluating import evaluate
+from dreamdist3d.apprentice.bank import Cluster
+from dreamdist3d.apprentice.evaluating import denoising_error
+from dreamdist3d.apprentice.inputs import patches_of
+from dreamdist3d.apprentice.instant import distribution_of
 from dreamdist3d.apprentice.objective import Example
 from dreamdist3d.apprentice.storage import Trained
 from dreamdist3d.apprentice.teaching import LEAST_DELTA, examples, is_taught, of_expert
@@ -44,7 +47,7 @@ from dreamdist3d.files import write_json, write_text
 from dreamdist3d.mini.clusters import UNKNOWN
 from dreamdist3d.mini.families import FAMILIES
 from dreamdist3d.mini.grids import save_grid
-from dreamdist3d.prompts import load_references
+from dreamdist3d.prompts import SoftPromptEncoder, load_references
 
 
 @dataclass(frozen=True)
@@ -176,9 +179,17 @@ def judged(trained: Trained, options: Options, bank: Bank, folder: Path) -> dict
     rows = [of_subject(trained, backbone, one, folder, options) for one in taught[: options.subjects]]
     write_json(folder / "subjects.json", rows)
     found = {name: [row[name] for row in rows if name in row] for name in COLUMNS}
-    own = evaluate(backbone, trained, bank, options.clusters, [], folder / "evaluation")["known"]
-    means = {name: round(sum(several) / len(several), 4) for name, several in found.items() if several}
-    return means | {name: round(own[name], 5) for name in ("denoising", "captions", "no words")}
+    found["denoising"] = [denoising(trained, backbone, bank, one) for one in bank.split("known")[: options.clusters]]
+    return {name: round(sum(several) / len(several), 5) for name, several in found.items() if several}
+
+
+@torch.no_grad()
+def denoising(trained: Trained, backbone: Backbone, bank: Bank, cluster: Cluster) -> float:
+    """The UNet's error on a held-out cluster's pictures, each under its own prompt."""
+    latents = bank.latents(cluster.pictures).to(backbone.device)
+    made = distribution_of(backbone, trained, patches_of(latents), latents)
+    encoder = SoftPromptEncoder(backbone.tokenizer, backbone.text_encoder)
+    return denoising_error(backbone, latents, encoder.encode(made.tokens[: len(latents)].to(backbone.device)).hidden)
 
 
 def of_subject(
