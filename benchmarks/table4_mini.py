@@ -187,7 +187,8 @@ def save(options: Options, cells: dict, scores: dict, tests: dict) -> None:
     trainings = 1 + len(options.others)
     about = {"families": options.families, "assets": options.assets, "trainings": trainings, "noise": lifts.NOISE}
     write_json(options.out / "table4.json", about | {"mean": plain, "by_family": by_family, "tests": tests})
-    text = "\n\n".join([table(plain), test_table(tests), *(table(only(by_family, f), f) for f in options.families)])
+    tables = [table(plain), *([test_table(tests)] if tests else [])]
+    text = "\n\n".join([*tables, *(table(only(by_family, f), f) for f in options.families)])
     write_text(options.out / "table4.md", text + "\n")
     rows = [
         [torch.from_numpy(view).movedim(-1, 0).float() / 255.0 for view in cells[method][index].loaded.views[:, 0]]
