@@ -36,6 +36,7 @@ from dreamdist3d.baselines import Made, make_baseline, preset
 from dreamdist3d.baselines.settings import METHODS as RIVALS, TUNED, USED
 from dreamdist3d.eval.statistics import Estimate
 from dreamdist3d.files import write_atomic, write_json
+from dreamdist3d.mini.clusters import UNKNOWN
 from dreamdist3d.mini.grids import save_grid
 from dreamdist3d.prompts import PromptComposition, PromptDistribution, learn, load_distribution, preset_for
 from dreamdist3d.prompts.looks.pictures import Sampling, rescale_for, sample_pictures
@@ -125,8 +126,11 @@ def cells_of(study: str, options: Options) -> Iterator[Cell]:
     else:
         methods = told.get("methods", METHODS)
     for name, seed, method in product(concepts, options.seeds, options.methods or methods):
+        concept = concept_of(name)
+        if method == INSTANT and set(concept.families) & set(UNKNOWN):
+            continue  # what `learn --instant` would not make, but say that it does not know
         for count, value in product(told.get("references", (REFERENCES,)), told.get("values", (0.0,))):
-            yield Cell(concept_of(name), method, seed, count, told.get("setting", ""), value)
+            yield Cell(concept, method, seed, count, told.get("setting", ""), value)
 
 
 def run(options: Annotated[Options, arg(name="")]) -> None:
@@ -159,13 +163,13 @@ def score(out: Path = Path("outputs/tables-2d")) -> None:
         write_json(path, about | judged(out, about, pictures))
 
 
-def table(out: Path = Path("outputs/tables-2d")) -> None:
-    """Print the means of what is there; write `cells.csv`, and `methods.png`, a row a method of the first family."""
-    cells = write_tables(out)
-    rows = [cell for cell in cells if cell["references"] == REFERENCES and not cell["setting"]]
-    first = [cell for cell in rows if (cell["concept"], cell["seed"]) == (rows[0]["concept"], rows[0]["seed"])]
-    place = {cell["method"]: out / "cells" / f"{cell['concept']}-{cell['method']}-{cell['seed']}" for cell in first}
-    save_grid([beside(place[method]) for method in METHODS if method in place], out / "methods.png", 1)
+def table(out: Path = Path("outputs/tables-2d"), family: str = FAMILIES[0]) -> None:
+    """Print the means of what is there; write `cells.csv`, and `methods.png`, a row a method of one family."""
+    rows = [cell for cell in write_tables(out) if cell["references"] == REFERENCES and not cell["setting"]]
+    rows = [cell for cell in rows if cell["concept"] == family]
+    place = {cell["method"]: out / "cells" / f"{family}-{cell['method']}-{cell['seed']}" for cell in reversed(rows)}
+    if place:
+        save_grid([beside(place[method]) for method in METHODS if method in place], out / "methods.png", 1)
 
 
 def beside(place: Path) -> list[Tensor]:
