@@ -48,6 +48,7 @@ from dreamdist3d.mini.clusters import UNKNOWN
 from dreamdist3d.mini.families import FAMILIES
 from dreamdist3d.mini.grids import save_grid
 from dreamdist3d.prompts import SoftPromptEncoder, load_references
+from tables_2d_table import difference
 
 
 @dataclass(frozen=True)
@@ -207,19 +208,37 @@ def of_subject(
 def table(out: Path = Path("outputs/experts")) -> None:
     """Print the arms, ± half of a 95 % t interval over objects; write `arms.csv`, a line an arm and object."""
     found = {path.parent: json.loads(path.read_text()) for path in (out / "arms").glob("*/scores.json")}
+    found = dict(sorted(found.items(), key=lambda item: (item[1]["experts"], item[1]["steps"] > 0, item[0])))
     names = [name for name in COLUMNS if name != "seconds"]
     text = io.StringIO()
     writer = csv.DictWriter(text, ["arm", "seed", "subject", *names], lineterminator="\n")
     writer.writeheader()
     print(f"| experts | seed | pictures | {' | '.join(COLUMNS[name] for name in names)} | denoising ↓ |")
     print("|" + "---|" * (len(names) + 4))
-    for folder, row in sorted(found.items(), key=lambda item: (item[1]["experts"], item[1]["steps"] > 0, item[0])):
+    for folder, row in found.items():
         subjects = json.loads((folder / "subjects.json").read_text())
         writer.writerows({"arm": row["arm"], "seed": row["seed"], **one} for one in subjects)
         cells = [shown([one[name] for one in subjects if name in one]) for name in names]
         denoising = f"{row['denoising']:.4f}"
         print(f"| {row['arm']} | {row['seed']} | {row['pictures']} | {' | '.join(cells)} | {denoising} |")
     write_text(out / "arms.csv", text.getvalue())
+    print_differences({row["arm"]: json.loads((folder / "subjects.json").read_text()) for folder, row in found.items()})
+
+
+def print_differences(rows: dict[str, list[dict]]) -> None:
+    """Markdown: means over objects of an arm's scores minus those without experts, ± half of a 95 % t interval."""
+    than = {one["subject"]: one for one in rows.get(Arm(0).name, ())}
+    names = [name for name in COLUMNS if name != "seconds"]
+    print(f"\n| minus no experts | {' | '.join(COLUMNS[name] for name in names)} |\n{'|---' * (len(names) + 1)}|")
+    for arm, several in rows.items():
+        pairs = {name: [(one[name], than[one["subject"]][name]) for one in several if _both(one, than, name)]
+                 for name in names}  # fmt: skip
+        if arm != Arm(0).name and all(pairs.values()):
+            print(f"| {arm} | {' | '.join(difference(pairs[name]) for name in names)} |")
+
+
+def _both(one: dict, than: dict[str, dict], name: str) -> bool:
+    return name in one and name in than.get(one["subject"], {})
 
 
 @torch.no_grad()
