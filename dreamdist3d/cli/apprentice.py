@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 from tyro.extras import SubcommandApp
@@ -133,8 +133,9 @@ def teach(
     # On a cluster the tasks' processes load what works; here its kind is enough.
     model = _backbone(bank.mined.backbone, "cpu" if executor == "ray" else device)
     usual, asked = preset_for(model), Settings(**given(settings))
-    given_config = {"prompts": prompts, "steps": steps, "batch": batch}
-    config = replace(usual, **{name: value for name, value in given_config.items() if value is not None})
+    named = {"prompts": prompts, "steps": steps, "batch": batch}
+    chosen: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+    config = replace(usual, **chosen)
     if executor == "ray":
         models = partial(_models, bank.mined.backbone, device, features)
         counts = teach_on_ray(models, resolve_device(device) == "cuda", work, config, asked)
