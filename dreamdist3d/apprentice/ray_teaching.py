@@ -38,6 +38,8 @@ def teach_on_ray(
     folder = folder.resolve()
     bank = Bank(folder / "clusters")
     stacks, done = open_stacks(bank, folder, settings)
+    if not stacks:
+        return write_counts(bank, folder, settings)
     calls = [(models, str(folder), stack, config, settings) for stack in stacks]
     with StopSignal() as stop, ray_cluster() as ray, bar("stacks of experts", done + len(calls), done) as progress:
         for ended in work_off_tasks(ray, do_stack, calls, on_gpu, RETRIES, stop):

@@ -31,9 +31,10 @@ def work_off_on_ray(folder: Path, plan: BatchPlan, options: BatchOptions) -> Non
     reopen(folder, plan)
     on_gpu = resolve_device(plan.run_config.system.device) == "cuda"
     calls = [(str(folder), names, options) for names in _groups(folder, plan, options.together)]
-    with StopSignal() as stop, ray_cluster() as ray, shown_progress(folder, plan, Records(folder)) as refresh:
-        for _ in work_off_tasks(ray, do_runs, calls, on_gpu, options.retries, stop):
-            refresh()
+    if calls:
+        with StopSignal() as stop, ray_cluster() as ray, shown_progress(folder, plan, Records(folder)) as refresh:
+            for _ in work_off_tasks(ray, do_runs, calls, on_gpu, options.retries, stop):
+                refresh()
     tell_failures(folder, plan)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,11 +16,15 @@ ASKED = ("--experts", "3", "--stack", "2", "--prompts", "2", "--steps", "2", "--
 pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="the extra [ray] is not installed")
 
 
-def teach_on_ray(work: Path) -> Forked:
+def teach_on_ray(work: Path, ray_is_there: bool = True) -> Forked:
+    def teach() -> int:
+        if not ray_is_there:
+            sys.modules["ray"] = None  # type: ignore[assignment]
+        return main(["apprentice", "teach", str(work), *ASKED, "--executor", "ray"])
+
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment |= {"PYTHONPATH": str(ROOT), "HOME": str(work.parent)}
-    command = ["apprentice", "teach", str(work), *ASKED, "--executor", "ray"]
-    return Forked(lambda: main(command), work.with_suffix(".out"), work.with_suffix(".err"), environment)
+    return Forked(teach, work.with_suffix(".out"), work.with_suffix(".err"), environment)
 
 
 @pytest.mark.slow
@@ -27,8 +32,8 @@ def test_experts_of_ray_are_those_of_one_process(bank, tmp_path):
     for name in ("here", "ray"):
         shutil.copytree(bank.folder, tmp_path / name / "clusters")
     assert main(["apprentice", "teach", str(tmp_path / "here"), *ASKED]) == 0
-    for _ in range(2):  # again, with nothing left to do
-        process = teach_on_ray(tmp_path / "ray")
+    for ray_is_there in (True, False):  # again, with nothing left to do: no cluster is started for that
+        process = teach_on_ray(tmp_path / "ray", ray_is_there)
         _, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
         assert "3 experts" in err and "Traceback" not in err
