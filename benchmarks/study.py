@@ -1,14 +1,12 @@
 """What the benchmarks on the miniature share: training a distribution once, sampling and lifting it, scoring."""
 
 import os
-import subprocess
-import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import statistics
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -53,10 +51,11 @@ def make_instant(references: Path, path: Path) -> None:
     instant(backbone, load_apprentice(packaged_apprentice(backbone)), images).save(path)
 
 
-def make_words(words: str, folder: Path) -> None:
-    """Plain words as a source of prompts, in `folder`."""
+def make_rival(references: Path, folder: Path, method: str, settings: dict[str, Any]) -> None:
+    """A baseline in `folder`, unless it is there already; resumes."""
     backbone = load_backbone("mini")
-    make_baseline(backbone, None, preset(backbone, "words", words=(words,)), folder)
+    images = load_references(references, backbone.image_size)
+    make_baseline(backbone, images, preset(backbone, method, **settings), folder)
 
 
 def lift_batch(folder: Path, distribution: Path, count: int, workers: int, first: int = 0, *words: str) -> list[Path]:
@@ -66,13 +65,6 @@ def lift_batch(folder: Path, distribution: Path, count: int, workers: int, first
     with open_batch(folder, load_config(CONFIG, [*named, *words]), count, "independent") as plan:
         work_off(folder, plan, BatchOptions(workers=workers))
     return [folder / run.name for run in plan.runs]
-
-
-def launch_all(commands: Sequence[Sequence[str]], workers: int) -> None:
-    """One process for each list of key=value words, `workers` at once."""
-    start = [sys.executable, "-m", "dreamdist3d", "launch", "--config", CONFIG]
-    with ThreadPoolExecutor(workers) as threads:
-        list(threads.map(lambda words: subprocess.run([*start, *words], check=True), commands))
 
 
 def sample(source: PromptSource, draws: Sequence[PromptDraw], noise: str = "fresh", noise_seed: int = 0) -> Tensor:

@@ -2,29 +2,28 @@
 
     python benchmarks/table4_lifts.py --out outputs/table4
 
-Methods: the prompt distribution (K = 32), the same as the paper learns it, textual inversion (K = 1), and textual
-inversion with Gaussian noise on its tokens, half as strong as the tokens' own deviation, fresh for each asset. All have
-the same references, M and steps; lift i of every method has seed i and draw seed i. For two, if they are named, nothing
-is learned: `instant` is the packaged apprentice's distribution, `words` the family's name. What is there already is not
-made again; another training (`--seed 1`) wants another folder.
+Methods: the prompt distribution (K = 32), the same as the paper learns it, textual inversion (K = 1), the packaged
+apprentice's instant distribution, and every baseline that `dreamdist3d baseline` makes, at its preset. All have the
+same references; lift i of every method has seed i and draw seed i. What is there already is not made again; another
+training (`--seed 1`) wants another folder.
 """
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
 import tyro
 
 import study
 from concepts import article
+from dreamdist3d.baselines import Made
+from dreamdist3d.baselines.settings import METHODS as RIVALS, TUNED, USED
 from dreamdist3d.mini.references import write_references
-from dreamdist3d.prompts import PromptDistribution
-from dreamdist3d.runs.trial import Trial
 
-METHODS: dict[str, dict] = {"distribution": {}, "paper": {"objective": "paper"}, "textual-inversion": {"prompts": 1}}
-NOISY, INSTANT, WORDS = "textual-inversion-noise", "instant", "words"
-NOISE = 0.5  # of the deviation of the learned tokens' numbers
+OURS: dict[str, dict] = {"distribution": {}, "paper": {"objective": "paper"}, "textual-inversion": {"prompts": 1}}
+INSTANT = "instant"
+METHODS = (*OURS, INSTANT, *(method for method in RIVALS if method not in OURS))
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Options:
     Attributes:
         out: folder for everything.
         families: what the references show.
-        methods: of METHODS, NOISY, INSTANT, and WORDS.
+        methods: of METHODS.
         assets: lifts of each method and family.
         seed: of the learnings.
         workers: processes.
@@ -43,7 +42,7 @@ class Options:
 
     out: Path = Path("outputs/table4")
     families: tuple[str, ...] = ("mushroom", "rocket", "house")
-    methods: tuple[str, ...] = (*METHODS, NOISY)
+    methods: tuple[str, ...] = METHODS
     assets: int = 8
     seed: int = 0
     workers: int = os.cpu_count() or 1
@@ -58,25 +57,28 @@ def make(options: Options) -> None:
     """Everything that `set_folder` names, for all families."""
     for family in options.families:
         write_references(references(options, family), family)
-    chosen = {
-        method: settings | {"seed": options.seed} for method, settings in METHODS.items() if method in options.methods
-    }
-    jobs = [(references(options, family), learned(options, family, method), settings)
-            for family in options.families for method, settings in chosen.items()]  # fmt: skip
+    tasks = [learning(options, family, method) for family in options.families for method in options.methods]
     with study.pool(options.workers) as pool:
-        list(pool.map(study.train, *zip(*jobs, strict=True)))
+        for waiting in [pool.submit(*task) for task in tasks]:
+            waiting.result()
     for family in options.families:
-        if INSTANT in options.methods:
-            study.make_instant(references(options, family), learned(options, family, INSTANT))
-        if WORDS in options.methods:
-            study.make_words(article(family), learned(options, family, WORDS).parent)
-        for method in [one for one in options.methods if one != NOISY]:
-            folder = set_folder(options, family, method)
-            study.lift_batch(
-                folder, learned(options, family, method), options.assets, options.workers, 0, *options.overrides
-            )
-        if NOISY in options.methods:
-            lift_noisy(options, family)
+        for method in options.methods:
+            made, folder = learned(options, family, method), set_folder(options, family, method)
+            words = (f"system.backbone={made.backbone}", *options.overrides)
+            study.lift_batch(folder, made.prompts, options.assets, options.workers, 0, *words)
+
+
+def learning(options: Options, family: str, method: str) -> tuple[Any, ...]:
+    """What another process is to call, and with what, so that a method has learned a family."""
+    shown, path = references(options, family), learned(options, family, method).prompts
+    if method in OURS:
+        return (study.train, shown, path, OURS[method] | {"seed": options.seed})
+    if method == INSTANT:
+        return (study.make_instant, shown, path)
+    settings: dict[str, Any] = {"seed": options.seed} if "seed" in USED[method] else {}
+    if "words" in USED[method]:
+        settings["words"] = (family if method in TUNED else article(family),)
+    return (study.make_rival, shown, path.parent, method, settings)
 
 
 def references(options: Options, family: str) -> Path:
@@ -84,39 +86,18 @@ def references(options: Options, family: str) -> Path:
     return options.out / "references" / family
 
 
-def learned(options: Options, family: str, method: str) -> Path:
-    """What a method learned of a family."""
-    if method == WORDS:
-        return options.out / "learned" / f"{family}-{method}" / "prompts.safetensors"
-    return options.out / "learned" / f"{family}-{method}.safetensors"
+def learned(options: Options, family: str, method: str) -> Made:
+    """What a method leaves of a family."""
+    folder = options.out / "learned"
+    if method in OURS or method == INSTANT:
+        return Made(folder / f"{family}-{method}.safetensors", "mini")
+    place = folder / f"{family}-{method}"
+    return Made(place / "prompts.safetensors", str(place / "backbone") if method in TUNED else "mini")
 
 
 def set_folder(options: Options, family: str, method: str) -> Path:
     """Where a method's assets of a family are."""
     return options.out / family / method
-
-
-def lift_noisy(options: Options, family: str) -> None:
-    """One learned prompt, disturbed anew for each asset."""
-    folder = set_folder(options, family, NOISY)
-    prompt = PromptDistribution.load(learned(options, family, "textual-inversion"))
-    commands = []
-    for number in range(options.assets):
-        tag, path = f"{number:03d}", learned(options, family, f"noise-{number:03d}")
-        disturbed(prompt, number).save(path)
-        manifest = Trial(folder / tag).manifest()
-        if manifest is None or manifest.state != "done":
-            words = [f"exp_root_dir={folder.parent}", f"name={folder.name}", f"tag={tag}", f"seed={number}"]
-            words += [f"system.prompt_processor.draw_seed={number}", *options.overrides]
-            words.append(f"system.prompt_processor.distribution={path}")
-            commands.append(words)
-    study.launch_all(commands, options.workers)
-
-
-def disturbed(prompt: PromptDistribution, seed: int) -> PromptDistribution:
-    """The prompt with noise on every number of its tokens."""
-    noise = torch.randn(prompt.tokens.shape, generator=torch.Generator().manual_seed(seed))
-    return replace(prompt, tokens=prompt.tokens + NOISE * prompt.tokens.std() * noise)
 
 
 if __name__ == "__main__":

@@ -185,7 +185,7 @@ def save(options: Options, cells: dict, scores: dict, tests: dict) -> None:
         for method in options.methods
     }  # fmt: skip
     trainings = 1 + len(options.others)
-    about = {"families": options.families, "assets": options.assets, "trainings": trainings, "noise": lifts.NOISE}
+    about = {"families": options.families, "assets": options.assets, "trainings": trainings}
     write_json(options.out / "table4.json", about | {"mean": plain, "by_family": by_family, "tests": tests})
     tables = [table(plain), *([test_table(tests)] if tests else [])]
     text = "\n\n".join([*tables, *(table(only(by_family, f), f) for f in options.families)])
