@@ -222,23 +222,37 @@ def table(out: Path = Path("outputs/experts")) -> None:
         denoising = f"{row['denoising']:.4f}"
         print(f"| {row['arm']} | {row['seed']} | {row['pictures']} | {' | '.join(cells)} | {denoising} |")
     write_text(out / "arms.csv", text.getvalue())
-    print_differences({row["arm"]: json.loads((folder / "subjects.json").read_text()) for folder, row in found.items()})
+    print_differences({folder: json.loads((folder / "subjects.json").read_text()) for folder in found}, found)
 
 
-def print_differences(rows: dict[str, list[dict]]) -> None:
-    """Markdown: means over objects of an arm's scores minus those without experts, ± half of a 95 % t interval."""
-    than = {one["subject"]: one for one in rows.get(Arm(0).name, ())}
+def print_differences(subjects: dict[Path, list[dict]], found: dict[Path, dict]) -> None:
+    """Markdown: means over objects of an arm's scores minus those without experts, ± half of a 95 % t interval.
+
+    Arms are paired by seed, and what is known of an object is the mean of its seeds.
+    """
     names = [name for name in COLUMNS if name != "seconds"]
-    print(f"\n| minus no experts | {' | '.join(COLUMNS[name] for name in names)} |\n{'|---' * (len(names) + 1)}|")
-    for arm, several in rows.items():
-        pairs = {name: [(one[name], than[one["subject"]][name]) for one in several if _both(one, than, name)]
-                 for name in names}  # fmt: skip
+    print(
+        f"\n| minus no experts | seeds | {' | '.join(COLUMNS[name] for name in names)} |\n{'|---' * (len(names) + 2)}|"
+    )
+    rows = {(found[f]["arm"], found[f]["seed"], one["subject"]): one for f, many in subjects.items() for one in many}
+    for arm in dict.fromkeys(about["arm"] for about in found.values()):
+        seeds = {seed for name, seed, _ in rows if name == arm} & {
+            seed for name, seed, _ in rows if name == Arm(0).name
+        }
+        pairs = {name: _pairs(rows, arm, seeds, name) for name in names}
         if arm != Arm(0).name and all(pairs.values()):
-            print(f"| {arm} | {' | '.join(difference(pairs[name]) for name in names)} |")
+            print(f"| {arm} | {len(seeds)} | {' | '.join(difference(pairs[name]) for name in names)} |")
 
 
-def _both(one: dict, than: dict[str, dict], name: str) -> bool:
-    return name in one and name in than.get(one["subject"], {})
+def _pairs(rows: dict[tuple, dict], arm: str, seeds: set[int], name: str) -> list[tuple[float, float]]:
+    """An object's mean over seeds with an arm and without experts, where it has the score."""
+    found = []
+    for subject in dict.fromkeys(subject for _, _, subject in rows):
+        keys = [((arm, seed, subject), (Arm(0).name, seed, subject)) for seed in sorted(seeds)]
+        both = [(rows.get(first, {}), rows.get(second, {})) for first, second in keys]
+        if both and all(name in one for pair in both for one in pair):
+            found.append(tuple(sum(one[name] for one in side) / len(both) for side in zip(*both, strict=True)))
+    return found
 
 
 @torch.no_grad()

@@ -163,11 +163,18 @@ def score(out: Path = Path("outputs/tables-2d")) -> None:
         write_json(path, about | judged(out, about, pictures))
 
 
-def table(out: Path = Path("outputs/tables-2d"), family: str = FAMILIES[0]) -> None:
-    """Print the means of what is there; write `cells.csv`, and `methods.png`, a row a method of one family."""
-    rows = [cell for cell in write_tables(out) if cell["references"] == REFERENCES and not cell["setting"]]
+def table(out: Path = Path("outputs/tables-2d"), family: str = FAMILIES[0], published: Path | None = None) -> None:
+    """Print the means of what is there; write `cells.csv`, and `methods.png`, a row a method of one family.
+
+    Args:
+        out: of `run`.
+        family: that is pictured.
+        published: a `cells.csv`, such as docs/results-2d.csv, whose cells count where there are none here.
+    """
+    rows = [cell for cell in write_tables(out, published) if cell["references"] == REFERENCES and not cell["setting"]]
     rows = [cell for cell in rows if cell["concept"] == family]
     place = {cell["method"]: out / "cells" / f"{family}-{cell['method']}-{cell['seed']}" for cell in reversed(rows)}
+    place = {method: folder for method, folder in place.items() if folder.is_dir()}
     if place:
         save_grid([beside(place[method]) for method in METHODS if method in place], out / "methods.png", 1)
 

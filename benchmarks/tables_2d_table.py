@@ -24,16 +24,24 @@ _ORDER = ("coupled", "paper", "paper-diagonal", "instant", "textual-inversion", 
           "ip-adapter", "words")  # fmt: skip
 
 
-def write_tables(out: Path) -> list[dict[str, Any]]:
-    """Print a table for each study and kind of noise; write `cells.csv`; the cells."""
+def write_tables(out: Path, published: Path | None = None) -> list[dict[str, Any]]:
+    """Print a table for each study and kind of noise; write `cells.csv`; the cells.
+
+    Args:
+        published: a `cells.csv` whose cells count too, where `out` has none of that kind.
+    """
     cells = [json.loads(path.read_text()) for path in sorted((out / "cells").glob("*/scores.json"))]
+    known = {_key(cell) for cell in cells}
+    cells += [cell for cell in (read_csv(published) if published else ()) if _key(cell) not in known]
+    cells.sort(key=_key)
     write_csv(out / "cells.csv", cells)
     plain = [cell for cell in cells if cell["references"] == 20 and not cell["setting"]]
     families = sorted({cell["concept"] for cell in plain if "+" not in cell["concept"] and cell["concept"] != "red"})
     print(f"\n{', '.join(families)}; seeds {sorted({cell['seed'] for cell in plain})}; {counts(plain)}")
     for noise, title in _NOISES.items():
-        print_table(title, groups(plain, noise, lambda c: c["method"] if c["concept"] in families else None))
-        print_differences(f"minus coupled, {title}", [c for c in plain if c["concept"] in families], noise)
+        several = [c for c in plain if c["concept"] in families]
+        print_table(title, groups(over_seeds(several) if len(families) >= FEWEST else several, noise, _method))
+        print_differences(f"minus coupled, {title}", several, noise)
     if any(cell["concept"] not in families for cell in plain):
         print_table("granularity", groups(plain, "fresh", lambda c: f"{c['concept']}, {c['method']}"))
     few = [cell for cell in cells if not cell["setting"] and cell["concept"] == families[0]]
@@ -63,8 +71,57 @@ def write_csv(path: Path, cells: Sequence[dict[str, Any]]) -> None:
         for noise, row in cell["scores"].items():
             numbers = {name: one["value"] for name, one in row.items()}
             errors = {f"{name}_error": one["error"] for name, one in row.items()}
-            writer.writerow({key: cell[key] for key in _ABOUT} | {"noise": noise} | numbers | errors)
+            about = {key: cell[key] for key in _ABOUT} | {"steps": cell["steps"] or "preset"}
+            writer.writerow(about | {"noise": noise} | numbers | errors)
     write_text(path, text.getvalue())
+
+
+def read_csv(path: Path) -> list[dict[str, Any]]:
+    """The cells of a file that `write_csv` made; their errors have as many degrees of freedom as pictures less one."""
+    cells: dict[tuple, dict[str, Any]] = {}
+    with path.open(newline="") as file:
+        for line in csv.DictReader(file):
+            about: dict[str, Any] = {key: line[key] for key in _ABOUT}
+            about |= {key: int(line[key]) for key in ("references", "seed", "pictures")}
+            about |= {"value": float(line["value"]), "steps": None if line["steps"] == "preset" else int(line["steps"])}
+            row = {name: _read_score(line, name, about["pictures"]) for name in COLUMNS if line[name]}
+            cells.setdefault(_key(about), about | {"scores": {}})["scores"][line["noise"]] = row
+    return list(cells.values())
+
+
+def _read_score(line: dict[str, str], name: str, pictures: int) -> dict[str, Any]:
+    error = line[f"{name}_error"]
+    return {"value": float(line[name]), "error": float(error) if error else None, "degrees": pictures - 1}
+
+
+def _key(cell: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(str(cell[key]) for key in _ABOUT)
+
+
+def over_seeds(cells: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One cell for each concept and method, of the seeds' means: learnings from the same pictures are no sample."""
+    alike: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for cell in cells:
+        alike[cell["concept"], cell["method"]].append(cell)
+    return [
+        first
+        | {
+            "scores": {
+                noise: _mean_row([one["scores"][noise] for one in (first, *others)]) for noise in first["scores"]
+            }
+        }
+        for first, *others in alike.values()
+    ]
+
+
+def _mean_row(rows: Sequence[Row]) -> Row:
+    names = [name for name in rows[0] if all(name in row for row in rows)]
+    means = {name: mean_of([_estimate(row[name]) for row in rows]) for name in names}
+    return {name: {"value": one.value, "error": one.error, "degrees": one.degrees} for name, one in means.items()}
+
+
+def _method(cell: dict[str, Any]) -> str:
+    return cell["method"]
 
 
 def groups(cells: Iterable[dict[str, Any]], noise: str, key: Any) -> dict[str, list[Row]]:
@@ -79,8 +136,8 @@ def groups(cells: Iterable[dict[str, Any]], noise: str, key: Any) -> dict[str, l
 def print_table(title: str, rows: dict[str, list[Row]]) -> None:
     """Markdown: means over cells, ± half of a 95 % interval.
 
-    Of three cells or more it is Student's t over them; of fewer it is over their pictures, and tells nothing of other
-    learnings.
+    Of three cells or more it is Student's t over them (of several families a cell is the mean of a family's seeds); of
+    fewer it is over their pictures, and tells nothing of other learnings.
     """
     if not rows:
         return
@@ -93,24 +150,37 @@ def print_table(title: str, rows: dict[str, list[Row]]) -> None:
 
 
 def print_differences(title: str, cells: Sequence[dict[str, Any]], noise: str, than: str = "coupled") -> None:
-    """Markdown: means of method minus `than` over learnings of the same references, ± half of a 95 % t interval."""
-    found: dict[tuple[str, int], dict[str, Row]] = defaultdict(dict)
-    for cell in cells:
-        if noise in cell["scores"]:
-            found[cell["concept"], cell["seed"]][cell["method"]] = cell["scores"][noise]
-    pairs: dict[str, list[tuple[Row, Row]]] = defaultdict(list)
-    for row in found.values():
-        for method in set(row) - {than} if than in row else ():
-            pairs[method].append((row[method], row[than]))
-    pairs = {method: pairs[method] for method in _ORDER if len(pairs.get(method, ())) >= FEWEST}
+    """Markdown: means of method minus `than` over families, ± half of a 95 % t interval.
+
+    Learnings are paired by references and seed, and what is known of a family is the mean of its seeds.
+    """
+    pairs = {method: _pairs(cells, noise, method, than) for method in _ORDER if method != than}
+    pairs = {method: families for method, families in pairs.items() if len(families) >= FEWEST}
     if not pairs:
         return
-    columns = [name for name in COLUMNS if all(name in one for many in pairs.values() for both in many for one in both)]
-    print(f"\n| {title} | pairs | {' | '.join(COLUMNS[name] for name in columns)} |")
-    print("|" + "---|" * (len(columns) + 2))
-    for method, many in pairs.items():
-        cells_of = [difference([(a[name]["value"], b[name]["value"]) for a, b in many]) for name in columns]
-        print(f"| {method} | {len(many)} | {' | '.join(cells_of)} |")
+    rows = [row for families in pairs.values() for both in families.values() for pair in both for row in pair]
+    columns = [name for name in COLUMNS if all(name in row for row in rows)]
+    print(f"\n| {title} | families | learnings | {' | '.join(COLUMNS[name] for name in columns)} |")
+    print("|" + "---|" * (len(columns) + 3))
+    for method, families in pairs.items():
+        shown_cells = [difference([_mean_pair(both, name) for both in families.values()]) for name in columns]
+        learnings = sum(len(both) for both in families.values())
+        print(f"| {method} | {len(families)} | {learnings} | {' | '.join(shown_cells)} |")
+
+
+def _pairs(cells: Sequence[dict[str, Any]], noise: str, method: str, than: str) -> dict[str, list[tuple[Row, Row]]]:
+    """The scores of two methods that learned from the same pictures with the same seed, by concept."""
+    rows = {(c["concept"], c["seed"], c["method"]): c["scores"][noise] for c in cells if noise in c["scores"]}
+    found: dict[str, list[tuple[Row, Row]]] = defaultdict(list)
+    for (concept, seed, name), row in rows.items():
+        if name == method and (concept, seed, than) in rows:
+            found[concept].append((row, rows[concept, seed, than]))
+    return found
+
+
+def _mean_pair(pairs: Sequence[tuple[Row, Row]], name: str) -> tuple[float, float]:
+    first, second = ([row[name]["value"] for row in side] for side in zip(*pairs, strict=True))
+    return sum(first) / len(first), sum(second) / len(second)
 
 
 def difference(pairs: Sequence[tuple[float, float]]) -> str:

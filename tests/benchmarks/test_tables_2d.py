@@ -117,8 +117,33 @@ def test_differences_are_paired_by_what_is_learned_from(bench, capsys):
         for method, values in (("paper", paper), ("coupled", coupled))
         for concept, value in zip("abcd", values, strict=True)
     ]
+    # Another seed of one family, which is no family more: the mean of a family's seeds counts.
+    for method, value in (("coupled", coupled[0] - 0.1), ("paper", paper[0] - 0.3)):
+        again = {"concept": "a", "seed": 1, "method": method, "scores": {"fresh": {"coverage": {"value": value}}}}
+        cells.append(again)
+    paper[0] -= 0.1
     lonely = {"concept": "e", "seed": 0, "method": "paper", "scores": {"fresh": {"coverage": {"value": 9.0}}}}
     bench.tables_2d_table.print_differences("minus coupled", [*cells, lonely], "fresh")
     printed = capsys.readouterr().out.splitlines()[-1]
     known = stats.ttest_rel(paper, coupled).confidence_interval()
-    assert printed == f"| paper | 4 | {(known.low + known.high) / 2:+.2f} ± {(known.high - known.low) / 2:.2f} |"
+    assert printed == f"| paper | 4 | 5 | {(known.low + known.high) / 2:+.2f} ± {(known.high - known.low) / 2:.2f} |"
+
+
+def test_published_cells_are_read_as_they_were_written(bench, tmp_path):
+    table = bench.tables_2d_table
+    about = {"concept": "bird", "method": "words", "references": 20, "setting": "", "value": 0.0, "pictures": 8}
+    scores = {"fresh": {"iv": {"value": 2.5, "error": 0.25, "degrees": 7}, "vendi": {"value": 3.0, "error": None}}}
+    cells = [about | {"seed": seed, "steps": steps, "scores": scores} for seed, steps in ((0, None), (1, 100))]
+    table.write_csv(tmp_path / "cells.csv", cells)
+    found = table.read_csv(tmp_path / "cells.csv")
+    scores["fresh"]["vendi"]["degrees"] = 7  # which is what nothing is done with
+    assert found == cells
+
+
+def test_seeds_of_a_family_are_one_cell(bench):
+    row = {"error": 0.1, "degrees": 7}
+    cells = [{"concept": c, "method": "words", "seed": s, "scores": {"fresh": {"iv": row | {"value": v}}}}
+             for c, s, v in (("a", 0, 1.0), ("a", 1, 2.0), ("b", 0, 5.0))]  # fmt: skip
+    first, second = bench.tables_2d_table.over_seeds(cells)
+    assert first["scores"]["fresh"]["iv"]["value"] == 1.5 and second["scores"]["fresh"]["iv"]["value"] == 5.0
+    assert first["scores"]["fresh"]["iv"]["error"] == pytest.approx(0.1 / 2**0.5)
