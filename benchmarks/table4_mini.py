@@ -6,9 +6,12 @@
 
 Makes what `table4_lifts.py` names, scores each family as `dreamdist3d evaluate` does (`report-FAMILY/`), and means
 over the families: intervals from the families' own errors, tests that swap assets within a family. Writes
-`table4.json`, the text blocks of docs/results-mini.md (`table4.md`) and a contact sheet of fronts (`table4.png`).
+`table4.json`, the text blocks of docs/results-mini.md (`table4.md`), every family's numbers (`table4.csv`) and a
+contact sheet of fronts (`table4.png`).
 """
 
+import csv
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -176,7 +179,7 @@ def compare(first: list[Cell], second: list[Cell]) -> dict[str, dict]:
 
 
 def save(options: Options, cells: dict, scores: dict, tests: dict) -> None:
-    """table4.json, table4.md and table4.png."""
+    """table4.json, table4.md, table4.csv and table4.png."""
     plain = {method: {key: value.as_dict() for key, value in row.items()} for method, row in scores.items()}
     by_family = {
         method: {key: {family: mean_of(values[place :: len(options.families)]).as_dict()
@@ -188,8 +191,9 @@ def save(options: Options, cells: dict, scores: dict, tests: dict) -> None:
     about = {"families": options.families, "assets": options.assets, "trainings": trainings}
     write_json(options.out / "table4.json", about | {"mean": plain, "by_family": by_family, "tests": tests})
     tables = [table(plain), *([test_table(tests)] if tests else [])]
-    text = "\n\n".join([*tables, *(table(only(by_family, f), f) for f in options.families)])
+    text = "\n\n".join(tables)
     write_text(options.out / "table4.md", text + "\n")
+    write_csv(options.out / "table4.csv", by_family, options.assets * trainings)
     rows = [
         [torch.from_numpy(view).movedim(-1, 0).float() / 255.0 for view in cells[method][index].loaded.views[:, 0]]
         for index in range(len(cells[options.methods[0]]))
@@ -219,9 +223,17 @@ def test_table(tests: dict[str, dict[str, dict]]) -> str:
     return "\n".join(lines)
 
 
-def only(by_family: dict, family: str) -> dict:
-    """The scores of one family."""
-    return {method: {key: values[family] for key, values in row.items()} for method, row in by_family.items()}
+def write_csv(path: Path, by_family: dict[str, dict[str, dict[str, dict]]], assets: int) -> None:
+    """A line for each family, method and score, with its 95 % interval."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["family", "method", "assets", "score", "judge", "value", "low", "high"])
+    for method, row in by_family.items():
+        for key, families in row.items():
+            for family, one in families.items():
+                numbers = [None if one[name] is None else round(one[name], 4) for name in ("value", "low", "high")]
+                writer.writerow([family, method, assets, *key.partition(" ")[::2], *numbers])
+    write_text(path, text.getvalue())
 
 
 def label(key: str) -> str:
