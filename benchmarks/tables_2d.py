@@ -174,7 +174,7 @@ def table(out: Path = Path("outputs/tables-2d"), family: str = FAMILIES[0], publ
     rows = [cell for cell in write_tables(out, published) if cell["references"] == REFERENCES and not cell["setting"]]
     rows = [cell for cell in rows if cell["concept"] == family]
     place = {cell["method"]: out / "cells" / f"{family}-{cell['method']}-{cell['seed']}" for cell in reversed(rows)}
-    place = {method: folder for method, folder in place.items() if folder.is_dir()}
+    place = {method: folder for method, folder in place.items() if (folder / "scores.json").is_file()}
     if place:
         save_grid([beside(place[method]) for method in METHODS if method in place], out / "methods.png", 1)
 
