@@ -71,8 +71,11 @@ def scores(pictures: Tensor, concept: Concept, references: Path, held_out: Path,
         "dino_cosine": jackknife_mean(matched_similarity(by_dino[:, None]), -1.0, 1.0),
         "vendi": vendi_estimate(similarity_matrix(by_dino[:, None])),
     }
+    if concept.color is None:
+        hits = torch.stack([named(by_clip, names, family) for family in concept.families]).any(dim=0)
+        result["family"] = share_of(share(hits), len(hits))
     if len(concept.families) == 1:
-        result |= true_attributes(pictures, seen, by_clip, names, concept.families[0])
+        result["met"] = colors_met(pictures, seen, concept.families[0])
     for name, distance in (("frechet", lambda: frechet_distance(known, by_dino)),
                            ("fid", lambda: fid(pictures_in(held_out, SIZE), pictures))):  # fmt: skip
         try:
@@ -93,16 +96,13 @@ def manifold(known: Tensor, features: Tensor) -> dict[str, Estimate]:
     }
 
 
-def true_attributes(
-    pictures: Tensor, references: Tensor, by_clip: Tensor, names: Tensor, family: str
-) -> dict[str, Estimate]:
-    """The share called by the family's name, and the share of the references' main colours that some picture has."""
+def colors_met(pictures: Tensor, references: Tensor, family: str) -> Estimate:
+    """The share of the references' main colours that some picture has."""
     goals, shown = (
         [c for one in many if (c := dominant_color(one, family)) is not None] for many in (references, pictures)
     )
     met = torch.cdist(torch.stack(goals), torch.stack(shown)).amin(dim=1) < NEAR if shown else torch.zeros(1)
-    hits = named(by_clip, names, family)
-    return {"family": share_of(share(hits), len(hits)), "met": share_of(share(met), len(met))}
+    return share_of(share(met), len(met))
 
 
 def mean_of_each(values: Tensor) -> Estimate:

@@ -17,6 +17,7 @@ from dreamdist3d.files import write_text
 from tables_2d_scores import COLUMNS
 
 Row = dict[str, dict[str, Any]]
+Cells = list[dict[str, Any]]
 _ABOUT = ("concept", "method", "references", "setting", "value", "seed", "pictures", "steps")
 _NOISES = {"fresh": "a noise of its own for every draw", "matched": "one noise for all draws"}
 _ORDER = ("coupled", "paper", "paper-diagonal", "instant", "textual-inversion", "textual-inversion-noise",
@@ -42,17 +43,28 @@ def write_tables(out: Path, published: Path | None = None) -> list[dict[str, Any
         several = [c for c in plain if c["concept"] in families]
         print_table(title, groups(over_seeds(several) if len(families) >= FEWEST else several, noise, _method))
         print_differences(f"minus coupled, {title}", several, noise)
-    if any(cell["concept"] not in families for cell in plain):
-        print_table("granularity", groups(plain, "fresh", lambda c: f"{c['concept']}, {c['method']}"))
-    few = [cell for cell in cells if not cell["setting"] and cell["concept"] == families[0]]
-    if len({cell["references"] for cell in few}) > 1:
-        print_table("few references", groups(few, "fresh", lambda c: f"{c['method']}, {c['references']} references"))
+    wide = [cell for cell in plain if cell["concept"] not in families]
+    beside = beside_of(wide, [cell | {"concept": cell["concept"].partition("+")[0]} for cell in wide], plain)
+    for noise, title in _NOISES.items():
+        print_table(f"granularity, {title}", groups(beside, noise, lambda c: f"{c['concept']}, {c['method']}"))
+    few = [cell for cell in cells if cell["references"] != 20]
+    few = beside_of(few, few, plain)
+    for noise, title in _NOISES.items():
+        print_table(f"few, {title}", groups(few, noise, lambda c: f"{c['method']}, {c['references']:2} references"))
     settings = [cell for cell in cells if cell["setting"]]
     for noise, title in _NOISES.items():
         print_table(
             f"settings, {title}", groups(settings, noise, lambda c: f"{c['method']}, {c['setting']} {c['value']:g}")
         )
     return cells
+
+
+def beside_of(study: Cells, usual: Cells, plain: Cells) -> Cells:
+    """A study's cells, and those of `plain` of the same concept, method and seed as one of `usual`."""
+    known = {(cell["concept"], cell["method"], cell["seed"]) for cell in usual}
+    return study + [
+        cell for cell in plain if (cell["concept"], cell["method"], cell["seed"]) in known and cell not in study
+    ]
 
 
 def counts(cells: Iterable[dict[str, Any]]) -> str:

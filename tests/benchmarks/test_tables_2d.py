@@ -58,6 +58,20 @@ def test_scores_of_the_held_out_objects_themselves(bench, tmp_path):
     assert 0 <= found["iq"] <= found["iv"] <= 5.49 and 1 <= found["vendi"] <= 8
 
 
+def test_a_concept_of_two_families_is_called_by_either_name(bench, tmp_path):
+    for name in ("mushroom+house", "mushroom", "house"):
+        for kind, count, seed in (("references", 2, 0), ("held-out", 8, 1)):
+            bench.concepts.write_concept(tmp_path / kind / name, bench.concepts.concept_of(name), count, seed)
+
+    def called(name, shown):
+        pictures = bench.concepts.pictures_in(tmp_path / "held-out" / shown, 64)
+        places = [tmp_path / kind / name for kind in ("references", "held-out")]
+        return bench.tables_2d_scores.scores(pictures, bench.concepts.concept_of(name), *places, 2)["family"].value
+
+    assert (called("mushroom+house", "mushroom+house"), called("mushroom+house", "house")) == (1, 1)
+    assert (called("mushroom", "mushroom+house"), called("mushroom", "house")) == (0.5, 0)
+
+
 def test_manifold_scores_are_those_of_the_library(bench):
     generator = torch.Generator().manual_seed(0)
     known, seen = torch.randn(30, 4, generator=generator), torch.randn(20, 4, generator=generator) + 0.3
