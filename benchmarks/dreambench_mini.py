@@ -43,6 +43,7 @@ from dreamdist3d.eval import MiniClip, MiniDino
 from dreamdist3d.eval.statistics import AssetMean, jackknife_mean
 from dreamdist3d.files import write_atomic, write_json, write_text
 from dreamdist3d.lift.cameras import orbit
+from dreamdist3d.mini.clusters import UNKNOWN
 from dreamdist3d.mini.families import FAMILIES, ObjectSpec, build
 from dreamdist3d.mini.grids import save_grid
 from dreamdist3d.mini.measures import color_name, dominant_color, proportions
@@ -216,8 +217,14 @@ def text_of(subject: Subject, prefix: str, suffix: str) -> str:
     return f"{prefix} {subject.family}{suffix}" if prefix else f"{article(subject.family)}{suffix}"
 
 
-def table(out: Path = Path("outputs/dreambench")) -> None:
-    """Print means over subjects, ± half of a 95 % t interval; write `subjects.csv`."""
+def table(out: Path = Path("outputs/dreambench"), subjects: int | None = None, taught: bool = False) -> None:
+    """Print means over subjects, ± half of a 95 % t interval; write `subjects.csv`.
+
+    Args:
+        out: of `run`.
+        subjects: that are meant over, the first; left out, all that are there.
+        taught: only those of families that the packaged apprentice was taught.
+    """
     rows = [json.loads(path.read_text()) for path in sorted((out / "cells").glob("*/*/scores.json"))]
     text = io.StringIO()
     writer = csv.DictWriter(text, ["subject", "method", "steps", *COLUMNS], lineterminator="\n")
@@ -226,7 +233,9 @@ def table(out: Path = Path("outputs/dreambench")) -> None:
     write_text(out / "subjects.csv", text.getvalue())
     found: dict[str, list[dict]] = defaultdict(list)
     for row in rows:
-        found[row["method"]].append(row)
+        number, _, family = row["subject"].partition("-")
+        if (subjects is None or int(number) < subjects) and not (taught and family in UNKNOWN):
+            found[row["method"]].append(row)
     print(f"| | subjects | {' | '.join(COLUMNS.values())} |")
     print("|" + "---|" * (len(COLUMNS) + 2))
     for method in (name for name in METHODS if name in found):
