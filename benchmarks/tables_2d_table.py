@@ -83,7 +83,10 @@ def write_csv(path: Path, cells: Sequence[dict[str, Any]]) -> None:
         for noise, row in cell["scores"].items():
             numbers = {name: one["value"] for name, one in row.items()}
             errors = {f"{name}_error": one["error"] for name, one in row.items()}
-            about = {key: cell[key] for key in _ABOUT} | {"steps": cell["steps"] or "preset"}
+            about = {key: cell[key] for key in _ABOUT} | {
+                "value": float(cell["value"]),
+                "steps": cell["steps"] or "preset",
+            }
             writer.writerow(about | {"noise": noise} | numbers | errors)
     write_text(path, text.getvalue())
 
@@ -107,7 +110,7 @@ def _read_score(line: dict[str, str], name: str, pictures: int) -> dict[str, Any
 
 
 def _key(cell: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(str(cell[key]) for key in _ABOUT)
+    return tuple(str(cell[key]) for key in _ABOUT if key != "value") + (str(float(cell["value"])),)
 
 
 def over_seeds(cells: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -152,6 +152,9 @@ def test_published_cells_are_read_as_they_were_written(bench, tmp_path):
     found = table.read_csv(tmp_path / "cells.csv")
     scores["fresh"]["vendi"]["degrees"] = 7  # which is what nothing is done with
     assert found == cells
+    whole = cells[0] | {"setting": "prompts", "value": 4}
+    table.write_csv(tmp_path / "cells.csv", [whole])
+    assert [table._key(one) for one in table.read_csv(tmp_path / "cells.csv")] == [table._key(whole)]
 
 
 def test_seeds_of_a_family_are_one_cell(bench):
